@@ -1,0 +1,91 @@
+"""Evaluates a run: ``python evaluate.py run=runs/...``; several runs, such as folds, are pooled into one report."""
+
+import logging
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from anatomark.cli import run_command
+from anatomark.runs import (
+    EXECUTION_WHITELIST,
+    display_path,
+    find_checkpoint,
+    instantiate,
+    instantiate_all,
+    load_config,
+    load_weights,
+    merge_overrides,
+)
+
+if TYPE_CHECKING:
+    from anatomark.predictions import RunPredictions
+
+log = logging.getLogger("anatomark")
+
+
+@hydra.main(config_path="conf", config_name="evaluate", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg: DictConfig) -> None:
+    evaluate(cfg)
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Predicts the frames that the evaluators need, runs the evaluators and writes the report."""
+    from anatomark.predictions import PooledPredictions
+    from anatomark.report import log_reports, print_tables, write_reports
+
+    runs = [Path(run) for run in ([cfg.run] if isinstance(cfg.run, str) else cfg.run)]
+    configs = [merge_overrides(load_config(run), cfg, HydraConfig.get().overrides.task) for run in runs]
+    evaluators = instantiate_all(configs[0].evaluator)
+    splits = sorted({split for evaluator in evaluators for split in evaluator.splits}, key=("train", "val", "test").index)
+    streams = [predict(run, config, splits) for run, config in zip(runs, configs, strict=True)]
+    reports = [evaluator(PooledPredictions(streams)) for evaluator in evaluators]
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    page = write_reports(
+        reports,
+        folder / "report",
+        title=configs[0].name,
+        run_info={
+            "data_set": streams[0].data_set,
+            "runs": [display_path(run) for run in runs],
+            "command": " ".join(["python evaluate.py", *sys.argv[1:]]),
+            "seed": configs[0].seed,
+            "date": date.today().isoformat(),
+            "version": version("anatomark"),
+        },
+        training_curves=runs[0] / "metrics.csv" if len(runs) == 1 and (runs[0] / "metrics.csv").is_file() else None,
+    )
+    log_reports(reports, instantiate_all(cfg.logger))
+    print_tables(reports)
+    log.info("report: %s", display_path(page))
+
+
+def predict(run: Path, cfg: DictConfig, splits: list[str]) -> "RunPredictions":
+    """Rebuilds data and model of a run, writes its predictions and returns them as a stream with their samples."""
+    import pytorch_lightning as pl
+
+    from anatomark.predictions import PredictionWriter, RunPredictions
+
+    datamodule, model = instantiate(cfg.data), instantiate(cfg.model)
+    datamodule.setup()
+    load_weights(model, find_checkpoint(run, cfg.checkpoint))
+    writer = PredictionWriter(folder=run / "predictions")
+    trainer = pl.Trainer(
+        accelerator=cfg.trainer.accelerator, devices=1, precision=cfg.trainer.precision, logger=False, callbacks=[writer]
+    )
+    trainer.predict(model, [datamodule.evaluation_loader(split) for split in splits], return_predictions=False)
+    return RunPredictions(
+        datasets={split: datamodule.evaluation_dataset(split) for split in splits},
+        folder=writer.folder,
+        run=display_path(run),
+        data_set=datamodule.source.name,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

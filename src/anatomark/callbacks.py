@@ -1,0 +1,138 @@
+"""Lightning callbacks."""
+
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pytorch_lightning as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from anatomark.figures import draw_overlay
+from anatomark.pictures import encode_png, log_picture
+from anatomark.types import AnatomarkError, Batch, Prediction, Sample
+
+_CELL_INCHES = 1.7
+_GAZE_AREA_PER_MS = 0.2  # points^2: a fixation of 250 ms is a dot of 8 points
+
+
+class Predictor(Protocol):
+    """What :class:`MapImages` needs of a model."""
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        """Predicts every frame of a batch."""
+        ...
+
+
+class MapImages(pl.Callback):
+    """Draws the first validation frames with what the network predicts and what it should have predicted.
+
+    One column per frame: the frame, the predicted map over it, and the target over it: the attention map
+    where the data set has maps, else the fixations, with an area in proportion to their duration. The picture
+    goes to every logger that takes pictures (TensorBoard, wandb); where there is none, to
+    ``maps/epoch_000.png`` in the run folder.
+    """
+
+    def __init__(self, *, n_images: int = 8, every_n_epochs: int = 1) -> None:
+        """Makes the callback.
+
+        Args:
+            n_images: number of frames.
+            every_n_epochs: draw after the first of every so many epochs.
+
+        Raises:
+            AnatomarkError: a number is below 1.
+        """
+        super().__init__()
+        for name, value in {"n_images": n_images, "every_n_epochs": every_n_epochs}.items():
+            if value < 1:
+                raise AnatomarkError(f"MapImages: {name} is {value}; it must be at least 1")
+        self.n_images = n_images
+        self.every_n_epochs = every_n_epochs
+        self._shown: list[tuple[Sample, Prediction]] = []
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forgets the frames of the last epoch."""
+        self._shown = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Predicts the frames of the batch that are still wanted."""
+        wanted = self.n_images - len(self._shown)
+        if dataloader_idx > 0 or wanted == 0 or not self._draws_now(trainer):
+            return
+        # Every entry of a batch, list or tensor, has one item per frame.
+        first = cast(Batch, {name: value[:wanted] for name, value in batch.items()})
+        predictions = cast(Predictor, pl_module).predict(first)
+        self._shown += zip(first["samples"], predictions, strict=True)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Sends the picture to the loggers, or to a file."""
+        run_folder = trainer.log_dir  # asks every rank, so it comes before the others leave
+        if not self._shown or not trainer.is_global_zero:
+            return
+        figure = draw_maps(self._shown)
+        taken = [log_picture(logger, "maps", figure, step=trainer.global_step) for logger in trainer.loggers]
+        if not any(taken):
+            folder = Path(run_folder or trainer.default_root_dir) / "maps"
+            _write_bytes(folder / f"epoch_{trainer.current_epoch:03d}.png", encode_png(figure))
+
+    def _draws_now(self, trainer: pl.Trainer) -> bool:
+        trial = trainer.sanity_checking or bool(getattr(trainer, "fast_dev_run", False))
+        return not trial and trainer.current_epoch % self.every_n_epochs == 0
+
+
+def draw_maps(shown: list[tuple[Sample, Prediction]]) -> Figure:
+    """Draws frames, predicted maps and targets in three rows, one column per frame.
+
+    Where a network predicts several maps, the strongest per cell is shown. Each map is scaled to its own
+    maximum.
+    """
+    height, width = shown[0][0]["image"].shape[-2:]
+    size = (_CELL_INCHES * len(shown), 3 * _CELL_INCHES * height / width + 0.3)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(3, len(shown), squeeze=False)
+    for (top, middle, bottom), (sample, prediction) in zip(grid.T, shown, strict=True):
+        for axes in (top, middle, bottom):
+            _draw_frame(axes, sample["image"])
+        top.set_title(sample["key"], fontsize=7)
+        _draw_map(middle, prediction["maps"].amax(dim=0), prediction.get("map_stride", 1))
+        _draw_target(bottom, sample)
+    for axes, name in zip(grid[:, 0], ("frame", "prediction", "target"), strict=True):
+        axes.set_ylabel(name, fontsize=8)
+    return figure
+
+
+def _draw_frame(axes: Axes, image: Tensor) -> None:
+    axes.imshow(image.float().mean(dim=0).cpu().numpy(), cmap="gray")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    # What lies on top must not change the view.
+    axes.autoscale(enable=False)
+
+
+def _draw_map(axes: Axes, values: Tensor, stride: int) -> None:
+    height, width = values.shape
+    draw_overlay(axes, values.float().cpu().numpy(), (height * stride, width * stride))
+
+
+def _draw_target(axes: Axes, sample: Sample) -> None:
+    if "attention" in sample:
+        _draw_map(axes, sample["attention"][0], sample["image"].shape[-1] // sample["attention"].shape[-1])
+    elif "fixations" in sample:
+        x, y, duration = sample["fixations"].float().cpu().T.numpy()
+        axes.scatter(x, y, s=_GAZE_AREA_PER_MS * duration, color="orange", alpha=0.6, linewidths=0)
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)

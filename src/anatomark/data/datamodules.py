@@ -1,0 +1,146 @@
+"""Lightning data modules: a source of records, a subject-disjoint split, transforms and loaders."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
+
+from anatomark.data.frames import FrameDataset, FrameRecord, FrameSource
+from anatomark.data.splits import check_disjoint, split_records
+from anatomark.data.transforms import Transform
+from anatomark.types import AnatomarkError, Batch, Sample
+
+
+class FrameDataModule(pl.LightningDataModule):
+    """Frames of one source, split by subject.
+
+    Args:
+        root: folder of the data set.
+        source: makes the source of the frames from ``root``.
+        train_transform: applied to training frames.
+        eval_transform: applied to all other frames, and to training frames that an evaluator asks for.
+        batch_size: frames per batch.
+        fold: the fold that is the test set.
+        n_folds: folds the subjects are divided into.
+        val_fraction: share of the remaining subjects that validate; 0 for none.
+        split_seed: seed of the division, independent of the training seed so that runs share their folds.
+        single_viewing: train on one random viewing of a frame at a time instead of all viewings together.
+        balance: structures; frames that show the rarer of them are drawn more often. Empty: all frames alike.
+        draws_per_epoch: frames per training epoch; None: as many as there are.
+        cache: keep decoded frames in memory.
+        num_workers: loader processes.
+        pin_memory: page-locked batches, for GPUs.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | Path,
+        source: Callable[..., FrameSource],
+        train_transform: Transform,
+        eval_transform: Transform,
+        batch_size: int = 32,
+        fold: int = 0,
+        n_folds: int = 5,
+        val_fraction: float = 0.2,
+        split_seed: int = 0,
+        single_viewing: bool = False,
+        balance: Sequence[str] = (),
+        draws_per_epoch: int | None = None,
+        cache: bool = False,
+        num_workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise AnatomarkError(f"data.batch_size is {batch_size}; it must be at least 1")
+        self.source = source(root=Path(root))
+        self.train_transform = train_transform
+        self.eval_transform = eval_transform
+        self.batch_size = batch_size
+        self.split = {"fold": fold, "n_folds": n_folds, "val_fraction": val_fraction, "seed": split_seed}
+        self.single_viewing = single_viewing
+        self.balance = tuple(balance)
+        self.draws_per_epoch = draws_per_epoch
+        self.cache = cache
+        self.loader_options = {"num_workers": num_workers, "pin_memory": pin_memory}
+        self.records: dict[str, list[FrameRecord]] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        if not self.records:
+            records = split_records(self.source(), **self.split)  # type: ignore[arg-type]
+            check_disjoint(records)
+            self.records = records
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        records = self.records["train"]
+        dataset = FrameDataset(
+            records, transform=self.train_transform, cache=self.cache, single_viewing=self.single_viewing
+        )
+        draws = self.draws_per_epoch or len(records)
+        weights = balance_weights(records, self.balance).tolist()
+        sampler = WeightedRandomSampler(weights, draws) if self.balance else RandomSampler(dataset, num_samples=draws)
+        return self._loader(dataset, sampler=sampler, drop_last=draws > self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
+        return self.evaluation_loader("val") if self.records["val"] else []
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        return self.evaluation_loader("test")
+
+    def evaluation_dataset(self, split: str) -> FrameDataset:
+        """The frames of "train", "val" or "test" without augmentation, in order."""
+        return FrameDataset(self.records[split], transform=self.eval_transform)
+
+    def evaluation_loader(self, split: str) -> DataLoader[Sample]:
+        return self._loader(self.evaluation_dataset(split))
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Moves the stacked tensors; the samples themselves stay where they are."""
+        moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+        return cast(Batch, moved)
+
+    def _loader(self, dataset: FrameDataset, **options: Any) -> DataLoader[Sample]:
+        return DataLoader(dataset, self.batch_size, collate_fn=collate, **options, **self.loader_options)
+
+
+def balance_weights(records: Sequence[FrameRecord], structures: Sequence[str]) -> Float[Tensor, "n"]:
+    """Weights of a draw: each structure has the same weight in total, shared by the frames that show it.
+
+    Raises:
+        AnatomarkError: no training frame shows a structure.
+    """
+    weights = torch.zeros(len(records), dtype=torch.float64)
+    for structure in structures:
+        shown = torch.tensor([structure in record.points for record in records])
+        if not shown.any():
+            raise AnatomarkError(f"data.balance names {structure!r}, but no training frame has a point of that name")
+        weights += shown / shown.sum()
+    return weights
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stacks samples of equal image size into a batch.
+
+    Raises:
+        AnatomarkError: image sizes differ.
+    """
+    first = samples[0]
+    for sample in samples:
+        if sample["image"].shape != first["image"].shape:
+            raise AnatomarkError(
+                f"frame {sample['key']} is {tuple(sample['image'].shape)} and {first['key']} {tuple(first['image'].shape)}"
+                " after the transforms; end them with a Fit step"
+            )
+    batch: Batch = {"samples": samples, "image": torch.stack([sample["image"] for sample in samples])}
+    if all("fixations" in sample for sample in samples):
+        batch["fixations"] = pad_sequence([sample["fixations"] for sample in samples], batch_first=True)
+    if all("label" in sample for sample in samples):
+        batch["label"] = torch.tensor([sample["label"] for sample in samples])
+    return batch

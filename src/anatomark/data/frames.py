@@ -1,0 +1,181 @@
+"""Frames: what is known of a frame before it is read, and the data set that reads it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from anatomark.data.transforms import Transform
+from anatomark.types import AnatomarkError, Ellipse, Frustum, Sample
+
+GreyImage = UInt8[np.ndarray, "h w"]
+FULL_SCALE = {np.dtype(bool): 1, np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+"""The value of white, by pixel type."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameRecord:
+    """Everything about a frame but its pixels; coordinates in px of the file.
+
+    Attributes:
+        key: unique id.
+        subject: id of the person scanned.
+        file: image file.
+        split: "train", "val" or "test" where the data set fixes it or a split has been made.
+        plane: standard plane or view.
+        label: class index.
+        spacing_mm: pixel size (x, y).
+        size: (width, height) the annotations refer to, checked when the image is read.
+        viewings: gaze of each viewing of the frame, rows (x px, y px, duration ms).
+        points: centres, name -> (x, y).
+        boxes: name -> (x0, y0, x1, y1).
+        ellipse: head outline.
+        frustum: sector geometry.
+    """
+
+    key: str
+    subject: str
+    file: Path
+    split: str | None = None
+    plane: str | None = None
+    label: int | None = None
+    spacing_mm: tuple[float, float] | None = None
+    size: tuple[int, int] | None = None
+    viewings: tuple[Float[Tensor, "_ 3"], ...] = ()
+    points: Mapping[str, Float[Tensor, "2"]] = field(default_factory=dict)
+    boxes: Mapping[str, Float[Tensor, "4"]] = field(default_factory=dict)
+    ellipse: Ellipse | None = None
+    frustum: Frustum | None = None
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """A data set in the layout it is downloaded in.
+
+    Attributes:
+        name: what reports call it; says "phantom" or "simulated gaze" where that is so.
+    """
+
+    name: str
+
+    def __call__(self) -> list[FrameRecord]:
+        """All frames.
+
+        Raises:
+            AnatomarkError: the files are not what they should be.
+        """
+
+
+class FrameDataset(Dataset[Sample]):
+    """Reads frames as samples.
+
+    Args:
+        records: the frames.
+        transform: applied to each sample.
+        single_viewing: give one random viewing of a frame's gaze instead of all together.
+        cache: keep decoded frames in memory, one byte per pixel.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[FrameRecord],
+        *,
+        transform: Transform | None = None,
+        single_viewing: bool = False,
+        cache: bool = False,
+    ) -> None:
+        self.records = tuple(records)
+        self.transform = transform
+        self.single_viewing = single_viewing
+        self._cached: dict[int, GreyImage] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = to_sample(self.records[index], self._image(index), single_viewing=self.single_viewing)
+        return sample if self.transform is None else self.transform(sample)
+
+    def _image(self, index: int) -> GreyImage:
+        if self._cached is None:
+            return read_grey(self.records[index])
+        if index not in self._cached:
+            self._cached[index] = read_grey(self.records[index])
+        return self._cached[index]
+
+
+def read_image(file: Path, *, mode: str | None = None) -> np.ndarray:
+    """Decodes an image file.
+
+    Args:
+        file: PNG, JPEG, TIFF or BMP.
+        mode: "RGB" or "L" (grey) converts to that, palettes included.
+
+    Raises:
+        AnatomarkError: the file cannot be read.
+    """
+    try:
+        # Without a named plugin, imageio tries all it knows on a broken file, slow and crashing ones included.
+        return np.asarray(iio.imread(file, plugin="pillow", mode=mode))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise AnatomarkError(f"{file}: not a readable image; replace the file or remove its frame") from error
+
+
+def read_grey(record: FrameRecord) -> GreyImage:
+    """Reads a frame: colour is averaged to grey, transparency dropped, 16 bits are reduced to 8.
+
+    Raises:
+        AnatomarkError: the file cannot be read, is no grey or RGB image of 8 or 16 bits, or has another size than
+            its annotations.
+    """
+    pixels = read_image(record.file)
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.dtype not in FULL_SCALE or pixels.ndim not in (2, 3) or not 1 <= channels <= 4:
+        raise AnatomarkError(
+            f"{record.file} holds {pixels.dtype} of shape {pixels.shape}; "
+            "save frames as one grey or RGB image of 8 or 16 bits"
+        )
+    if record.size is not None and pixels.shape[1::-1] != record.size:
+        found, expected = (f"{w} x {h}" for w, h in (pixels.shape[1::-1], record.size))
+        raise AnatomarkError(
+            f"{record.file} is {found} px but its annotations are made for {expected}; correct one of them"
+        )
+    grey = pixels.reshape(*pixels.shape[:2], channels)[..., : 3 if channels >= 3 else 1].mean(axis=-1)
+    return np.round(grey * (255 / FULL_SCALE[pixels.dtype])).astype(np.uint8)
+
+
+def to_sample(record: FrameRecord, image: GreyImage, *, single_viewing: bool = False) -> Sample:
+    """Joins a record with its pixels; grey values become [0, 1]."""
+    sample: Sample = {
+        "key": record.key,
+        "subject": record.subject,
+        "image": torch.from_numpy(image).float()[None] / 255,
+        "spacing_mm": torch.tensor(record.spacing_mm or (torch.nan, torch.nan)),
+    }
+    if record.split is not None:
+        sample["split"] = record.split
+    if record.plane is not None:
+        sample["plane"] = record.plane
+    if record.label is not None:
+        sample["label"] = record.label
+    if record.viewings:
+        chosen = int(torch.randint(len(record.viewings), ())) if single_viewing else slice(None)
+        sample["fixations"] = (
+            record.viewings[chosen] if isinstance(chosen, int) else torch.cat(record.viewings)
+        )
+    if record.points:
+        sample["points"] = dict(record.points)
+    if record.boxes:
+        sample["boxes"] = dict(record.boxes)
+    if record.ellipse is not None:
+        sample["ellipse"] = record.ellipse
+    if record.frustum is not None:
+        sample["frustum"] = record.frustum
+    return sample

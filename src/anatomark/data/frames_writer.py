@@ -1,0 +1,114 @@
+"""Writes a frames folder that :mod:`anatomark.data.frames_folder` reads back."""
+
+import math
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import imageio.v3 as iio
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from anatomark.data.frames import FrameRecord, GreyImage
+from anatomark.data.frames_folder import COLUMNS, FRUSTUM_COLUMNS
+from anatomark.types import AnatomarkError
+
+Rows = list[dict[str, Any]]
+
+
+class RawGaze(Protocol):
+    """Gaze samples as an eye tracker gives them: times, screen px, whether the eye was seen."""
+
+    @property
+    def t_ms(self) -> Float[np.ndarray, "n"]: ...
+    @property
+    def xy_px(self) -> Float[np.ndarray, "n 2"]: ...
+    @property
+    def valid(self) -> Bool[np.ndarray, "n"]: ...
+
+
+class RawFrame(Protocol):
+    """A frame to write. Of the record, everything but ``file``, ``size``, ``label`` and ``viewings`` is used."""
+
+    @property
+    def record(self) -> FrameRecord: ...
+    @property
+    def image(self) -> GreyImage: ...
+    @property
+    def recording(self) -> RawGaze: ...
+
+
+def write_frames(root: Path, frames: Iterable[Any]) -> None:
+    """Writes frames as they come; the folder appears, whole, when the last one is written.
+
+    Args:
+        root: folder to make.
+        frames: :class:`RawFrame` objects.
+
+    Raises:
+        AnatomarkError: the folder exists already.
+    """
+    if root.exists():
+        raise AnatomarkError(f"{root} exists already; remove it or write to another folder")
+    unfinished = root.with_name(root.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    (unfinished / "images").mkdir(parents=True)
+    tables: dict[str, Rows] = {name: [] for name in COLUMNS}
+    try:
+        for frame in frames:
+            record = frame.record
+            file = f"images/{record.key}.png"
+            iio.imwrite(unfinished / file, frame.image, compress_level=1)
+            tables["frames"].append(_frame_row(record, file, frame.image.shape))
+            tables["gaze"].extend(_gaze_rows(record.key, frame.recording))
+            tables["points"].extend(_named_rows(record.key, record.points, COLUMNS["points"][2:]))
+            tables["boxes"].extend(_named_rows(record.key, record.boxes, COLUMNS["boxes"][2:]))
+            tables["ellipses"].extend(_ellipse_rows(record))
+        for name, rows in tables.items():
+            if rows:
+                pd.DataFrame(rows).to_csv(unfinished / f"{name}.csv", index=False)
+        unfinished.rename(root)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _frame_row(record: FrameRecord, file: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    row: dict[str, Any] = {"frame_id": record.key, "subject_id": record.subject, "file": file}
+    optional = {"plane": record.plane, "split": record.split}
+    row |= {name: value for name, value in optional.items() if value is not None}
+    row |= {"width": shape[1], "height": shape[0]}
+    if record.spacing_mm is not None:
+        row |= {"spacing_x_mm": record.spacing_mm[0], "spacing_y_mm": record.spacing_mm[1]}
+    if record.frustum is not None:
+        angles = [math.degrees(record.frustum["half_angle"]), math.degrees(record.frustum["tilt"])]
+        values = [*record.frustum["apex"].tolist(), *record.frustum["radii"].tolist(), *angles]
+        row |= dict(zip(FRUSTUM_COLUMNS, values, strict=True))
+    return row
+
+
+def _gaze_rows(key: str, gaze: RawGaze) -> Rows:
+    columns = zip(gaze.t_ms, gaze.xy_px[:, 0], gaze.xy_px[:, 1], gaze.valid, strict=True)
+    return [
+        {"frame_id": key, "t_ms": round(t, 3), "x_px": round(x, 2), "y_px": round(y, 2), "valid": int(valid)}
+        for t, x, y, valid in columns
+    ]
+
+
+def _named_rows(key: str, values: Any, columns: tuple[str, ...]) -> Rows:
+    return [
+        {"frame_id": key, "name": name, **dict(zip(columns, value.tolist(), strict=True))}
+        for name, value in values.items()
+    ]
+
+
+def _ellipse_rows(record: FrameRecord) -> Rows:
+    if record.ellipse is None:
+        return []
+    values = [
+        *record.ellipse["centre"].tolist(),
+        *record.ellipse["semi_axes"].tolist(),
+        math.degrees(record.ellipse["angle"]),
+    ]
+    return [{"frame_id": record.key, **dict(zip(COLUMNS["ellipses"][1:], values, strict=True))}]

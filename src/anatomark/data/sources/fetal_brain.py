@@ -1,0 +1,92 @@
+"""Transventricular planes with masks of head, CSP and lateral ventricle (from FETAL_PLANES_DB; CC BY 4.0).
+
+Nobody's gaze on these frames is public, so it is simulated around the annotated CSP and LV.
+"""
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
+
+from anatomark.data.frames import FrameRecord, read_grey
+from anatomark.data.sources.simulated_gaze import SimulatedGaze
+from anatomark.geometry.ellipse import ellipse_from_mask
+from anatomark.types import AnatomarkError, require
+
+RED, GREEN, OLIVE = (128, 0, 0), (0, 128, 0), (128, 128, 0)
+# A head covers a third of the frame, a CSP far less than one in fifty pixels.
+MIN_HEAD_SHARE = 0.05
+# Head length where none is annotated, as a share of the frame's width: the mean of the annotated frames.
+TYPICAL_HEAD_SHARE = 0.68
+
+
+class FetalBrain:
+    """Frames ``images/*.png`` with ``masks/*.png`` of the same name.
+
+    Args:
+        root: folder that holds both.
+        gaze: how gaze is simulated.
+    """
+
+    name = "fetal_brain (simulated gaze)"
+
+    def __init__(self, *, root: str | Path, gaze: SimulatedGaze) -> None:
+        self.root = Path(root)
+        self.gaze = gaze
+
+    def __call__(self) -> list[FrameRecord]:
+        """All frames, ordered by name; structures that a mask lacks are not annotated.
+
+        Raises:
+            AnatomarkError: the folder lacks images or masks.
+        """
+        expected = "a folder with images/PatientNNNNN_*.png and masks/ of the same names"
+        require(self.root / "images", expected)
+        files = sorted((self.root / "images").glob("*.png"))
+        if not files:
+            raise AnatomarkError(f"{self.root / 'images'} holds no PNG; expected {expected}")
+        return [self._record(file, require(self.root / "masks" / file.name, expected)) for file in files]
+
+    def _record(self, file: Path, mask_file: Path) -> FrameRecord:
+        masks = structure_masks(iio.imread(mask_file, mode="RGB"))
+        boxes = {name: bounding_box(masks[name]) for name in ("csp", "lv") if name in masks}
+        if not boxes:
+            raise AnatomarkError(f"{mask_file} shows neither CSP nor LV; expected the colours of METHODS or remove it")
+        points = {name: (box[:2] + box[2:]) / 2 for name, box in boxes.items()}
+        head = ellipse_from_mask(torch.from_numpy(masks["head"])) if "head" in masks else None
+        height, width = next(iter(masks.values())).shape
+        record = FrameRecord(
+            key=file.stem,
+            subject=file.stem.split("_")[0],
+            file=file,
+            plane="TV",
+            size=(width, height),
+            points=points,
+            boxes=boxes,
+            ellipse=head,
+        )
+        extent = 2 * float(head["semi_axes"][0]) if head is not None else TYPICAL_HEAD_SHARE * width
+        viewings = self.gaze(record.key, read_grey(record), points, extent)
+        return FrameRecord(**{**vars(record), "viewings": viewings})
+
+
+def structure_masks(colours: UInt8[np.ndarray, "h w 3"]) -> dict[str, Bool[np.ndarray, "h w"]]:
+    """Masks by structure. A mask's colours number the labels present, so their meaning depends on the head's presence.
+
+    With a head: red head, green LV, olive CSP. Without: red CSP, green LV. The head is returned filled.
+    """
+    red, green, olive = ((colours == colour).all(axis=2) for colour in (RED, GREEN, OLIVE))
+    if red.mean() >= MIN_HEAD_SHARE:
+        found = {"head": red | green | olive, "lv": green, "csp": olive}
+    else:
+        found = {"csp": red, "lv": green}
+    return {name: mask for name, mask in found.items() if mask.any()}
+
+
+def bounding_box(mask: Bool[np.ndarray, "h w"]) -> Tensor:
+    """The box (x0, y0, x1, y1) around a mask's pixels, edges at half px."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return torch.tensor([columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5]).float()

@@ -1,0 +1,158 @@
+"""Clusters of the landmarks of one feature space, and their names."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from anatomark.evaluators.candidates import Candidates
+from anatomark.evaluators.clusters import (
+    UNNAMED,
+    Clustering,
+    FloatArray,
+    IntArray,
+    cluster_features,
+    name_clusters,
+    nearest_cluster,
+    pick_independent,
+    pick_joint,
+)
+from anatomark.evaluators.landmark_frame import LandmarkFrame, Peak
+from anatomark.types import AnatomarkError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandmarkGroup:
+    """The clusters of one feature space.
+
+    Attributes:
+        run: whose network made the features.
+        planes: the planes clustered together.
+        clustering: k-means of the fit frames' landmarks.
+        names: structure of every cluster; None where a cluster shows none.
+        centroids: mean feature vector over all landmarks in a structure's clusters; a structure that no
+            cluster is named after is absent.
+        n_landmarks: how many landmarks were clustered.
+        n_vote_frames: how many annotated frames named the clusters.
+    """
+
+    run: str
+    planes: tuple[str, ...]
+    clustering: Clustering
+    names: tuple[str | None, ...]
+    centroids: dict[str, FloatArray]
+    n_landmarks: int
+    n_vote_frames: int
+
+    def match(self, candidates: Candidates, *, margin_weight: float | None) -> LandmarkFrame:
+        """Names a frame's landmarks.
+
+        Args:
+            candidates: the frame's peaks.
+            margin_weight: weight of the joint pick; None labels every peak by itself.
+        """
+        clusters = np.zeros(0, dtype=np.int64)
+        picked: dict[str, int] = {}
+        if len(candidates.values):
+            clusters = nearest_cluster(candidates.features, self.clustering.centroids)
+            picked = self._pick(candidates, clusters, margin_weight)
+        owner = {index: structure for structure, index in picked.items()}
+        xy = [(float(x), float(y)) for x, y in candidates.xy]
+        return LandmarkFrame(
+            **vars(candidates.frame),
+            points={structure: xy[index] for structure, index in picked.items()},
+            peaks=[
+                Peak(point=xy[i], value=float(v), cluster=int(c), structure=owner.get(i))
+                for i, (v, c) in enumerate(zip(candidates.values, clusters, strict=True))
+            ],
+            image=candidates.image,
+            saliency=candidates.saliency,
+        )
+
+    def _pick(
+        self, candidates: Candidates, clusters: IntArray, margin_weight: float | None
+    ) -> dict[str, int]:
+        named = [s for s in candidates.frame.structures if s in self.centroids]
+        if not named:
+            return {}
+        if margin_weight is None:
+            index = {name: i for i, name in enumerate(named)}
+            of_cluster = np.array([UNNAMED if n is None else index.get(n, UNNAMED) for n in self.names])
+            picked = pick_independent(candidates.values, of_cluster[clusters], len(named))
+        else:
+            centroids = np.stack([self.centroids[s] for s in named])
+            picked = pick_joint(
+                candidates.values, candidates.features, centroids, margin_weight=margin_weight
+            )
+        return {name: int(i) for name, i in zip(named, picked, strict=True) if i >= 0}
+
+
+def fit_group(
+    candidates: Sequence[Candidates],
+    *,
+    k_range: tuple[int, int],
+    n_init: int,
+    random_state: int,
+    vote_fraction: float,
+    min_vote_frames: int,
+) -> LandmarkGroup:
+    """Clusters the landmarks of frames that share a feature space and names the clusters.
+
+    Args:
+        candidates: the frames' peaks; see :class:`LandmarkDiscovery` for the options.
+
+    Raises:
+        AnatomarkError: too few landmarks, or no annotated frame.
+    """
+    run, planes = candidates[0].frame.run, tuple(sorted({c.frame.plane for c in candidates}))
+    where = f"run {run}, plane {' and '.join(planes)}"
+    structures = list(dict.fromkeys(s for c in candidates for s in c.frame.structures))
+    features = np.concatenate([c.features for c in candidates])
+    clustering = cluster_features(
+        features, k_range=k_range, n_init=n_init, random_state=random_state, where=where
+    )
+    voting = _draw_voters(candidates, vote_fraction, min_vote_frames, random_state, where)
+    names = _vote(candidates, voting, clustering, structures)
+    owner = names[clustering.labels]
+    members = {name: features[owner == i] for i, name in enumerate(structures)}
+    return LandmarkGroup(
+        run=run,
+        planes=planes,
+        clustering=clustering,
+        names=tuple(None if n == UNNAMED else structures[n] for n in names),
+        centroids={name: vectors.mean(axis=0) for name, vectors in members.items() if len(vectors)},
+        n_landmarks=len(features),
+        n_vote_frames=len(voting),
+    )
+
+
+def _draw_voters(
+    candidates: Sequence[Candidates], fraction: float, at_least: int, seed: int, where: str
+) -> list[int]:
+    annotated = [i for i, c in enumerate(candidates) if c.frame.ellipse is not None and c.frame.centres]
+    if not annotated:
+        raise AnatomarkError(
+            f"{where}: no frame the clusters are fitted on has a head ellipse and a structure annotated, so"
+            " they cannot be named; annotate some in ellipses.csv and in points.csv or boxes.csv"
+        )
+    n = min(len(annotated), max(at_least, math.ceil(fraction * len(annotated))))
+    drawn = np.random.default_rng(seed).choice(annotated, n, replace=False)
+    return sorted(int(i) for i in drawn)
+
+
+def _vote(
+    candidates: Sequence[Candidates], voting: list[int], clustering: Clustering, structures: list[str]
+) -> IntArray:
+    first = np.cumsum([0, *(len(c.values) for c in candidates)])
+    ballots = [
+        (clustering.labels[first[i] + p], candidates[i].frame.nearest((float(x), float(y))))
+        for i in voting
+        for p, (x, y) in enumerate(candidates[i].xy)
+    ]
+    return name_clusters(
+        np.array([label for label, _ in ballots], dtype=np.int64),
+        np.array([structures.index(s) if s else len(structures) for _, s in ballots], dtype=np.int64),
+        k=clustering.k,
+        n_annotated=np.array([sum(s in candidates[i].frame.centres for i in voting) for s in structures]),
+    )

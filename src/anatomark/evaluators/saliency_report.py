@@ -1,0 +1,87 @@
+"""Table and conventions of the saliency report."""
+
+from collections.abc import Mapping
+
+from anatomark.evaluators.landmark_frame import NOT_MEASURED
+from anatomark.types import Table
+
+PUBLISHED_ROWS = {
+    "network, Droste 2020 (published)": {
+        "kld": 2.43,
+        "nss": 4.03,
+        "auc_judd": 0.967,
+        "cc": 0.316,
+        "sim": 0.185,
+    },
+    "mean map, Droste 2020 (published)": {
+        "kld": 3.41,
+        "nss": 1.39,
+        "auc_judd": 0.859,
+        "cc": 0.149,
+        "sim": 0.085,
+    },
+}
+"""Video frames of private data, as fractions where the paper prints percent."""
+
+_COLUMNS = {
+    "kld": "KLD, nats",
+    "nss": "NSS",
+    "auc_judd": "AUC-Judd, %",
+    "cc": "CC, %",
+    "sim": "SIM, %",
+    "auc_borji": "AUC-Borji, %",
+    "auc_shuffled": "shuffled AUC, %",
+    "ig": "IG over mean map, bits",
+    "ig_uniform": "IG over uniform, bits",
+}
+
+
+def build_table(scores: Mapping[str, Mapping[str, float]], note: str) -> Table:
+    """One row per method, the paper's below.
+
+    Args:
+        scores: "model" and "baseline", each metric -> mean.
+        note: what was averaged, and how.
+    """
+    ours = {"network": scores["model"], "mean map of the training frames": scores["baseline"]}
+    measured = [metric for metric in _COLUMNS if metric in scores["model"]]
+    return Table(
+        title="Predicted against measured attention, test frames",
+        columns=["method", *(_COLUMNS[metric] for metric in measured)],
+        rows=[
+            [method, *(_cell(values, metric) for metric in measured)]
+            for method, values in {**ours, **PUBLISHED_ROWS}.items()
+        ],
+        note=note + " The published numbers are on private data.",
+    )
+
+
+def describe_conventions(
+    *, sigma: float, baseline_floor: float, sim_min_max: bool, n_negatives: int, seed: int
+) -> dict[str, str]:
+    """How each number was computed."""
+    stretch = "both stretched to [0, 1] first" if sim_min_max else "no stretching first"
+    return {
+        "target": f"sum of Gaussians at the fixations, weighted by duration, sigma {sigma:g} px, sums to 1",
+        "maps": "upsampled bilinearly to the image; densities are maps divided by their sum",
+        "fixations": "each counts once, at its nearest pixel; those off the image are ignored",
+        "kld": "sum Q ln(eps + Q / (P + eps)), Q target, P prediction, eps 2.2204e-16, nats",
+        "cc": "Pearson; 0 for a constant map",
+        "sim": f"sum of the smaller density, {stretch}",
+        "nss": "mean over fixations of the map with mean 0, deviation 1 (n - 1); 0 for a constant map",
+        "auc_judd": "exact ranks, ties one half; fixated pixels against all other pixels",
+        "auc_borji": f"as auc_judd, every fixation against {n_negatives} pixels drawn uniformly, seed {seed}",
+        "auc_shuffled": f"as auc_borji, against {n_negatives} draws from the training fixations, seed {seed}",
+        "ig": "mean over fixations of log2(P + eps) - log2(B + eps), bits; B the mean training density +"
+        f" {baseline_floor:g}, sums to 1",
+        "ig_uniform": "as ig, B uniform",
+        "average": "over the frames of a subject, then over subjects",
+    }
+
+
+def _cell(values: Mapping[str, float], metric: str) -> float | str:
+    if metric not in values:
+        return NOT_MEASURED
+    percent = _COLUMNS[metric].endswith("%")
+    # Rounded so that the printed 96.7 % does not come out as 96.70000000000002.
+    return round(100 * values[metric], 10) if percent else values[metric]

@@ -1,0 +1,204 @@
+"""Saliency metrics, one value per frame.
+
+Conventions (Bylinskii et al. 2019 where not said otherwise): fixations count once each, whatever their
+duration, at their nearest pixel; fixations off the image and padding (zero duration) are ignored. Densities
+are maps divided by their sum; a map of zeros is a constant map and so the uniform density.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from anatomark.metrics.auc import auc_judd, fixated_pixels
+from anatomark.types import AnatomarkError
+
+EPS = 2.2204e-16
+DENSITY_METRICS = ("kld", "cc", "sim")
+FIXATION_METRICS = ("nss", "auc_judd", "ig_uniform")
+
+Maps = Float[Tensor, "b h w"]
+Fixations = Float[Tensor, "b n 3"]
+PerFrame = Float[Tensor, "b"]
+
+
+def nss(maps: Maps, fixations: Fixations) -> PerFrame:
+    """Normalised scanpath saliency: mean over fixations of the map with mean 0 and deviation 1 (n - 1).
+
+    0 for a constant map. Needs a fixation in every image (:func:`has_fixation`).
+    """
+    values = maps.flatten(1)
+    deviation = values.std(1, keepdim=True)
+    constant = _is_constant(values)[:, None]
+    score = torch.where(
+        constant, 0, (values - values.mean(1, keepdim=True)) / torch.where(constant, 1, deviation)
+    )
+    return _mean_at_fixations(score.view_as(maps), fixations)
+
+
+def cc(maps: Maps, target: Maps) -> PerFrame:
+    """Pearson correlation of two maps; 0 where one is constant."""
+    a, b = maps.flatten(1), target.flatten(1)
+    constant = _is_constant(a) | _is_constant(b)
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    # Unit vectors first: products of two tiny densities would underflow.
+    return torch.where(constant, 0, (F.normalize(a, dim=1, eps=0) * F.normalize(b, dim=1, eps=0)).sum(1))
+
+
+def sim(maps: Maps, target: Maps, *, min_max: bool = False) -> PerFrame:
+    """Similarity: sum of the smaller of the two densities, 1 for equal ones.
+
+    Args:
+        maps: predicted maps.
+        target: target maps.
+        min_max: stretch both to [0, 1] before they become densities, as MIT's code does.
+    """
+    if min_max:
+        maps, target = _stretch(maps), _stretch(target)
+    return torch.minimum(to_density(maps), to_density(target)).sum((1, 2))
+
+
+def kld(maps: Maps, target: Maps) -> PerFrame:
+    """Kullback-Leibler divergence ``sum Q ln(eps + Q / (P + eps))`` of prediction P from target Q, nats."""
+    prediction, truth = to_density(maps), to_density(target)
+    return (truth * torch.log(EPS + truth / (prediction + EPS))).sum((1, 2))
+
+
+def ig(maps: Maps, fixations: Fixations, baseline: Float[Tensor, "h w"]) -> PerFrame:
+    """Information gain over a baseline: mean over fixations of ``log2(P + eps) - log2(B + eps)``, bits.
+
+    Source: Kümmerer et al. 2015. Needs a fixation in every image (:func:`has_fixation`).
+
+    Args:
+        maps: predicted maps, made densities here.
+        fixations: rows (x px, y px, duration ms).
+        baseline: what is known without the image, such as the mean training attention; made a density here.
+    """
+    gain = torch.log2(to_density(maps) + EPS) - torch.log2(to_density(baseline[None]) + EPS)
+    return _mean_at_fixations(gain, fixations)
+
+
+def has_fixation(fixations: Fixations, size: tuple[int, int]) -> Bool[Tensor, "b"]:
+    """Whether any fixation of a frame lies in its image of this height and width."""
+    return fixated_pixels(fixations, size)[1].any(1)
+
+
+def to_density(maps: Maps) -> Maps:
+    """Maps divided by their sum; uniform for a map of zeros."""
+    total = maps.sum((1, 2), keepdim=True)
+    return torch.where(total > 0, maps / torch.where(total > 0, total, 1), 1 / maps[0].numel())
+
+
+def upsample(maps: Maps, size: tuple[int, int]) -> Float[Tensor, "b height width"]:
+    """Bilinear interpolation to height x width; cells keep the area they cover (``align_corners=False``)."""
+    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def density_scores(maps: Maps, target: Maps) -> dict[str, PerFrame]:
+    """KLD, CC and SIM against the target."""
+    return {"kld": kld(maps, target), "cc": cc(maps, target), "sim": sim(maps, target)}
+
+
+def fixation_scores(maps: Maps, fixations: Fixations) -> dict[str, PerFrame]:
+    """NSS, AUC-Judd and IG over the uniform density."""
+    return {
+        "nss": nss(maps, fixations),
+        "auc_judd": auc_judd(maps, fixations),
+        "ig_uniform": ig(maps, fixations, torch.ones_like(maps[0])),
+    }
+
+
+def mean_over_subjects(values: Float[Tensor, "n k"], groups: Int[Tensor, "n"]) -> Float[Tensor, "k"]:
+    """Mean over groups of the means within them: subjects count the same however many frames they have."""
+    index = torch.unique(groups, return_inverse=True)[1]
+    count = torch.bincount(index)
+    total = values.new_zeros(len(count), values.shape[1]).index_add_(0, index, values)
+    return (total / count[:, None]).mean(0)
+
+
+class SaliencyMetrics(Metric):
+    """KLD, CC, SIM, NSS, AUC-Judd and IG over uniform, averaged per frame and then per subject.
+
+    Frames without a fixation in the image are skipped and counted.
+    """
+
+    full_state_update = False
+    values: list[Tensor]
+    groups: list[Tensor]
+    n_skipped: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("values", default=[], dist_reduce_fx="cat")
+        self.add_state("groups", default=[], dist_reduce_fx="cat")
+        self.add_state("n_skipped", default=torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(
+        self,
+        maps: Float[Tensor, "b h w"],
+        target: Float[Tensor, "b height width"],
+        fixations: Float[Tensor, "b n 3"],
+        subjects: Sequence[str],
+    ) -> None:
+        """Scores a batch at the resolution of the target.
+
+        Args:
+            maps: predicted maps, brought to the target's size if they are smaller.
+            target: target densities.
+            fixations: rows (x, y, duration ms), x and y in px of the target.
+            subjects: subject of each frame.
+        """
+        size = (target.shape[1], target.shape[2])
+        scored = has_fixation(fixations, size)
+        self.n_skipped = self.n_skipped + (~scored).sum()
+        if not scored.any():
+            return
+        maps, target, fixations = upsample(maps[scored], size), target[scored], fixations[scored]
+        scores = density_scores(maps, target) | fixation_scores(maps, fixations)
+        self.values.append(torch.stack([scores[name] for name in DENSITY_METRICS + FIXATION_METRICS], 1))
+        # Ranks have to agree on the number of a subject without talking to each other.
+        groups = torch.tensor([_number(subject) for subject in subjects], device=maps.device)
+        self.groups.append(groups[scored])
+
+    def compute(self) -> dict[str, Tensor]:
+        """The metrics, ``n_frames`` and ``n_skipped``.
+
+        Raises:
+            AnatomarkError: no frame has a fixation in its image.
+        """
+        if len(self.values) == 0:
+            raise AnatomarkError(
+                f"none of {int(self.n_skipped)} frames has a fixation inside its image; check the units"
+            )
+        values = dim_zero_cat(self.values)
+        means = mean_over_subjects(values, dim_zero_cat(self.groups))
+        scores = dict(zip(DENSITY_METRICS + FIXATION_METRICS, means, strict=True))
+        return scores | {
+            "n_frames": torch.tensor(len(values), device=values.device),
+            "n_skipped": self.n_skipped,
+        }
+
+
+def _number(subject: str) -> int:
+    return int.from_bytes(hashlib.blake2b(subject.encode(), digest_size=8).digest(), signed=True)
+
+
+def _mean_at_fixations(values: Maps, fixations: Fixations) -> PerFrame:
+    pixel, inside = fixated_pixels(fixations, (values.shape[1], values.shape[2]))
+    return torch.where(inside, values.flatten(1).gather(1, pixel), 0).sum(1) / inside.sum(1)
+
+
+def _is_constant(values: Float[Tensor, "b pixels"]) -> Bool[Tensor, "b"]:
+    """Up to rounding: interpolating a constant map, or its computed deviation, is not exact."""
+    low, high = values.amin(1), values.amax(1)
+    return high - low <= 8 * torch.finfo(values.dtype).eps * torch.maximum(low.abs(), high.abs())
+
+
+def _stretch(maps: Maps) -> Maps:
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / torch.where(high > low, high - low, 1)

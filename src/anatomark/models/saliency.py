@@ -1,0 +1,109 @@
+"""Saliency prediction from gaze: the network behind visually salient landmarks (Droste et al. 2020)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from anatomark.geometry.attention import render_density
+from anatomark.losses import density_kl
+from anatomark.metrics.saliency import SaliencyMetrics
+from anatomark.models.base import BaseModel
+from anatomark.models.tta import TestTimeAugmentation
+from anatomark.nets.saliency import SaliencyNet
+from anatomark.types import AnatomarkError, Batch, Prediction
+
+
+class SaliencyModel(BaseModel):
+    """Learns where people look: a softmax over all map cells, trained by KL divergence against gaze densities.
+
+    Args:
+        net: the network.
+        sigma_px: standard deviation of a gaze point's Gaussian in px of the network's input; about 1 degree of visual
+            angle in the paper.
+        reduction: images are area-averaged by this factor before the network, so that trunks with fewer pools give
+            maps of the same size. The map's stride is ``net.stride * reduction``.
+        normalise_features: whether the feature vectors of predictions have unit length.
+        tta: averages predictions over moved copies of each image; None to predict once.
+        **optimisation: see :class:`BaseModel`.
+    """
+
+    def __init__(
+        self,
+        *,
+        net: SaliencyNet,
+        sigma_px: float = 9.0,
+        reduction: int = 1,
+        normalise_features: bool = False,
+        tta: TestTimeAugmentation | None = None,
+        **optimisation: Any,
+    ) -> None:
+        super().__init__(**optimisation)
+        self.net = net
+        self.sigma_px = sigma_px
+        self.reduction = reduction
+        self.normalise_features = normalise_features
+        self.tta = tta
+        self.stride = net.stride * reduction
+        self.scores = torch.nn.ModuleDict({"val_scores": SaliencyMetrics(), "test_scores": SaliencyMetrics()})
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
+        logits = self.net(self._network_input(batch["image"])).logits
+        loss = density_kl(logits, self._target(batch, self.stride))
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(logits))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score("val", batch, self._once(batch["image"])[0])
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score("test", batch, self._augmented(batch["image"])[0])
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_scores("test")
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        density, features = self._augmented(batch["image"])
+        if not bool(torch.isfinite(density).all()):
+            raise AnatomarkError("the saliency network predicts NaN; train again with a lower learning rate")
+        maps = density / density.amax((1, 2), keepdim=True)
+        return [
+            {"key": sample["key"], "maps": saliency[None], "map_stride": self.stride, "features": vectors}
+            for sample, saliency, vectors in zip(batch["samples"], maps, features, strict=True)
+        ]
+
+    def _score(self, stage: str, batch: Batch, density: Tensor) -> None:
+        subjects = [sample["subject"] for sample in batch["samples"]]
+        self._scores(stage).update(density, self._target(batch, 1), batch["fixations"], subjects)
+
+    def _log_scores(self, stage: str) -> None:
+        scores = self._scores(stage)
+        self.log_dict({f"{stage}/{name}": value.float() for name, value in scores.compute().items()})
+        scores.reset()
+
+    def _scores(self, stage: str) -> SaliencyMetrics:
+        scores = self.scores[f"{stage}_scores"]
+        assert isinstance(scores, SaliencyMetrics)
+        return scores
+
+    def _augmented(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        density, features = self._once(images) if self.tta is None else self.tta(self._once, images)
+        return density, F.normalize(features, dim=1) if self.normalise_features else features
+
+    def _once(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits, features = self.net(self._network_input(images))
+        return logits.flatten(1).softmax(1).view_as(logits), features
+
+    def _network_input(self, images: Tensor) -> Tensor:
+        return F.avg_pool2d(images, self.reduction)
+
+    def _target(self, batch: Batch, stride: int) -> Tensor:
+        if "fixations" not in batch:
+            raise AnatomarkError("model=saliency learns from gaze, but this data set has none; add gaze.csv or change data=")
+        height, width = batch["image"].shape[-2:]
+        return render_density(batch["fixations"], size=(height, width), sigma=self.sigma_px, stride=stride)

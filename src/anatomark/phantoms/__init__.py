@@ -1,0 +1,1 @@
+"""Synthetic data sets with known truth, written to disk in the frames format and read like real data."""

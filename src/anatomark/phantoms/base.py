@@ -1,0 +1,150 @@
+"""A phantom as a source of frames: written to disk on first use, then read like any other data set."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from rich.console import Console
+from rich.progress import track
+
+from anatomark.data.frames import FrameRecord
+from anatomark.data.frames_folder import read_frames
+from anatomark.data.frames_writer import write_frames
+from anatomark.data.gaze import GazeFilter
+from anatomark.phantoms.scanpath import Recording
+from anatomark.types import AnatomarkError
+
+FORMAT_VERSION = 1
+"""Raised whenever the same parameters would give other files."""
+
+MARKER = "phantom.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomFrame:
+    """One synthetic frame with its truth and raw gaze."""
+
+    record: FrameRecord
+    image: UInt8[np.ndarray, "h w"]
+    recording: Recording
+
+
+class Phantom(ABC):
+    """A frame source that writes its files when they are missing or were made with other parameters.
+
+    Args:
+        root: folder of the phantom.
+        n_subjects: number of subjects.
+        gaze: filter that makes fixations of the raw gaze.
+        seed: seed of everything; subjects are drawn independently of each other.
+        workers: processes that make the frames; as many as there are cores if None. The result does not
+            depend on it.
+
+    Raises:
+        AnatomarkError: a number out of range.
+    """
+
+    name: str
+
+    def __init__(
+        self, root: str | Path, *, n_subjects: int, gaze: GazeFilter, seed: int, workers: int | None
+    ) -> None:
+        self.root = Path(root)
+        self.n_subjects = n_subjects
+        self.gaze = gaze
+        self.seed = seed
+        self.workers = workers if workers is not None else os.cpu_count() or 1
+        for key, value, least in (
+            ("n_subjects", n_subjects, 1),
+            ("seed", seed, 0),
+            ("workers", self.workers, 1),
+        ):
+            if value < least:
+                raise AnatomarkError(f"{key} is {value}; it must be at least {least}")
+
+    def __call__(self) -> list[FrameRecord]:
+        """All frames, written first if need be.
+
+        Raises:
+            AnatomarkError: ``root`` holds something else than this phantom.
+        """
+        if not self._is_current():
+            self._write()
+        return read_frames(self.root, self.gaze)
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything the files depend on, ready for JSON."""
+        return {"n_subjects": self.n_subjects, "seed": self.seed}
+
+    @abstractmethod
+    def make_subject(self, subject: int) -> list[PhantomFrame]:
+        """All frames of one subject; depends on the parameters and the subject's number only."""
+
+    def description(self) -> dict[str, Any]:
+        """Content of ``phantom.json``."""
+        made_from = {"phantom": self.name, "format_version": FORMAT_VERSION, "parameters": self.parameters()}
+        text = json.dumps(made_from, sort_keys=True)
+        return {**json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def _is_current(self) -> bool:
+        """Whether the files on disk are those of these parameters.
+
+        A folder that this phantom did not write is refused, so that nobody's data are overwritten.
+        """
+        if not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir())):
+            return False
+        marker = self.root / MARKER
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict) or found.get("phantom") != self.name:
+            raise AnatomarkError(
+                f"{self.root} is not empty and its {MARKER} does not say that it is the {self.name}; "
+                "choose another root or remove the folder"
+            )
+        return bool(found.get("sha256") == self.description()["sha256"])
+
+    def _write(self) -> None:
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{self.root.name}.", dir=self.root.parent) as scratch:
+            fresh = Path(scratch) / "fresh"
+            with self._made() as subjects:
+                shown = track(
+                    subjects, f"writing {self.name}", total=self.n_subjects, console=Console(stderr=True)
+                )
+                write_frames(fresh, (frame for subject in shown for frame in subject))
+            (fresh / MARKER).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
+            if self.root.exists():
+                self.root.rename(Path(scratch) / "stale")
+            fresh.rename(self.root)
+
+    @contextmanager
+    def _made(self) -> Iterator[Iterable[list[PhantomFrame]]]:
+        """The frames of all subjects in order, made in parallel."""
+        workers = min(self.workers, self.n_subjects)
+        if workers == 1:
+            yield map(self.make_subject, range(self.n_subjects))
+            return
+        # A forked child would inherit the locks of torch's threads; a spawned one is safe everywhere.
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            yield pool.map(self.make_subject, range(self.n_subjects))
+        except BrokenProcessPool as error:
+            raise AnatomarkError(
+                f"a process that made the {self.name} died, perhaps for lack of memory; use fewer workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,163 @@
+"""Phantom of fetal heads in two standard planes, with gaze and truth, for Droste et al. 2020."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anatomark.data.gaze import GazeFilter, ScreenGeometry
+from anatomark.phantoms.base import Phantom, PhantomFrame
+from anatomark.phantoms.drawing import Canvas, smooth_noise
+from anatomark.phantoms.fetal_anatomy import PLANES, Anatomy, Plane, landmarks, paint_head
+from anatomark.phantoms.fetal_view import View, gaze_targets, truth
+from anatomark.phantoms.maternal import Surroundings, paint_surroundings
+from anatomark.phantoms.scanpath import Viewer
+from anatomark.phantoms.ultrasound import PolarGrid, Scanner, Tissue
+from anatomark.types import AnatomarkError
+
+GRID_SHAPE = (448, 288)
+SCREEN = ScreenGeometry(frame_origin_px=(420, 120), frame_scale=2.5)
+
+
+class FetalHeadPhantom(Phantom):
+    """Fetal heads at 18 to 24 weeks in simulated B-mode frames, with raw gaze of a simulated sonographer.
+
+    Truth, in px of the files: the CSP's centre and box; in TV the ends and centre of the LV's line; in TC the
+    ends and centre of the transcerebellar diameter; the outer head ellipse; the sector. Every subject is
+    shown in all planes; frames of one plane differ by small movements.
+
+    Args:
+        root: folder of the phantom.
+        n_subjects: number of heads.
+        frames_per_subject: frames of each head, the same number in every plane.
+        planes: "TV" (transventricular) and "TC" (transcerebellar).
+        image_size: height and width of the frames, px.
+        gaze: filter that makes fixations of the raw gaze; its screen shows the frames.
+        viewer: habits of the simulated viewer.
+        scanner: the simulated machine; resolution and grey map vary around it per subject.
+        seed: seed of everything.
+        workers: processes that make the frames; the result does not depend on it.
+
+    Raises:
+        AnatomarkError: a number out of range, an unknown plane, or a frame that does not fit on the screen.
+    """
+
+    name = "fetal_head phantom"
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        n_subjects: int = 100,
+        frames_per_subject: int = 4,
+        planes: Sequence[str] = ("TV", "TC"),
+        image_size: Sequence[int] = (336, 432),
+        gaze: GazeFilter = GazeFilter(screen=SCREEN),  # noqa: B008 - immutable
+        viewer: Viewer = Viewer(),  # noqa: B008 - immutable
+        scanner: Scanner = Scanner(),  # noqa: B008 - immutable
+        seed: int = 0,
+        workers: int | None = None,
+    ) -> None:
+        super().__init__(root, n_subjects=n_subjects, gaze=gaze, seed=seed, workers=workers)
+        self.frames_per_subject = frames_per_subject
+        self.planes = _known(planes)
+        self.size = (int(image_size[0]), int(image_size[1]))
+        self.viewer = viewer
+        self.scanner = scanner
+        self._check()
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything the files depend on."""
+        return {
+            **super().parameters(),
+            "frames_per_subject": self.frames_per_subject,
+            "planes": self.planes,
+            "image_size": self.size,
+            "screen": asdict(self.gaze.screen),
+            "viewer": asdict(self.viewer),
+            "scanner": asdict(self.scanner),
+        }
+
+    def make_subject(self, subject: int) -> list[PhantomFrame]:
+        """All frames of one head."""
+        rng = np.random.default_rng([self.seed, subject])
+        anatomy, surroundings = Anatomy.draw(rng), Surroundings.draw(rng)
+        scanner = vary(self.scanner, rng)
+        frames = []
+        for plane in self.planes:
+            key_points = [*landmarks(anatomy, plane).values(), *anatomy.csp_corners()]
+            view = View.draw(anatomy, self.size, rng)
+            while not view.shows(key_points, self.size):
+                view = View.draw(anatomy, self.size, rng)
+            texture_seed = int(rng.integers(2**32))
+            for number in range(self.frames_per_subject // len(self.planes)):
+                key = f"subject{subject:04d}_{plane}_{number + 1}"
+                moved = view.moved(rng)
+                tissue, grid = _tissue(anatomy, surroundings, plane, moved, texture_seed)
+                image = scanner.image(tissue, moved.sector, grid, self.size, rng)
+                record = truth(
+                    anatomy, plane, moved, key=key, subject=f"subject{subject:04d}", size=self.size
+                )
+                recording = self.viewer.look(
+                    *gaze_targets(anatomy, plane, moved), self.size[::-1], self.gaze.screen, rng
+                )
+                frames.append(PhantomFrame(record=record, image=image, recording=recording))
+        return frames
+
+    def _check(self) -> None:
+        if self.frames_per_subject < 1 or self.frames_per_subject % len(self.planes):
+            raise AnatomarkError(
+                f"frames_per_subject is {self.frames_per_subject}; give a positive multiple of the "
+                f"{len(self.planes)} planes"
+            )
+        if min(self.size) < 64:
+            raise AnatomarkError(f"image_size is {list(self.size)}; give at least 64 x 64 px")
+        screen = self.gaze.screen
+        corners = screen.to_screen(np.array([(-0.5, -0.5), (self.size[1] - 0.5, self.size[0] - 0.5)]))
+        if (corners < -0.5).any() or (corners > np.array(screen.resolution_px) - 0.5).any():
+            raise AnatomarkError(
+                f"a frame of {self.size[1]} x {self.size[0]} px does not fit on the screen of the gaze; "
+                "change screen.frame_origin_px, screen.frame_scale or image_size"
+            )
+
+
+def _known(planes: Sequence[str]) -> tuple[Plane, ...]:
+    """The planes in the order of :data:`PLANES`."""
+    if not planes or not set(planes) <= set(PLANES) or len(set(planes)) < len(planes):
+        raise AnatomarkError(f"planes is {list(planes)}; name each plane once, out of {list(PLANES)}")
+    return tuple(plane for plane in PLANES if plane in planes)
+
+
+def vary(scanner: Scanner, rng: np.random.Generator) -> Scanner:
+    """The machine as one examination sets it up."""
+    return replace(
+        scanner,
+        axial_sigma_mm=scanner.axial_sigma_mm * rng.uniform(0.85, 1.25),
+        lateral_sigma_rad=scanner.lateral_sigma_rad * rng.uniform(0.8, 1.4),
+        dynamic_range_db=scanner.dynamic_range_db + rng.uniform(-4, 6),
+        gain_db=scanner.gain_db + rng.uniform(-2, 3),
+        gamma=scanner.gamma * rng.uniform(0.85, 1.15),
+    )
+
+
+def _tissue(
+    anatomy: Anatomy, surroundings: Surroundings, plane: Plane, view: View, texture_seed: int
+) -> tuple[Tissue, PolarGrid]:
+    """The tissue the beams meet; equal seeds give the same tissue in all frames of a view."""
+    rng = np.random.default_rng(texture_seed)
+    grid = PolarGrid.of(view.sector, shape=GRID_SHAPE, spacing_mm=view.spacing_mm)
+    tissue = Tissue(
+        backscatter=np.zeros(GRID_SHAPE, np.float32),
+        interface=np.zeros(GRID_SHAPE, np.float32),
+        attenuation=np.zeros(GRID_SHAPE, np.float32),
+    )
+    p, q = view.pose.to_local(view.sector.positions(grid))
+    # Nothing in a body is exactly straight or elliptic.
+    p, q = (axis + np.float32(0.007) * smooth_noise(GRID_SHAPE, (14, 12), rng) for axis in (p, q))
+    shimmer = 0.25 + 0.75 * np.clip(0.5 + 0.5 * smooth_noise(GRID_SHAPE, (50, 40), rng), 0, 1)
+    canvas = Canvas(tissue, p, q, view.pose.beams(view.sector, grid), shimmer)
+    paint_surroundings(canvas, grid, surroundings, rng)
+    paint_head(canvas, anatomy, plane, rng)
+    return tissue, grid

@@ -1,0 +1,127 @@
+"""The ``predictions/`` folder of a run: one file per frame, written while predicting, streamed by evaluators."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import BasePredictionWriter
+
+from anatomark.data.frames import FrameDataset
+from anatomark.types import AnatomarkError, Batch, Prediction, Sample
+
+FIELDS = ("maps", "map_stride", "logits", "features")
+
+
+def save_prediction(prediction: Prediction, folder: Path) -> None:
+    """Writes one prediction; features are stored in half precision, everything else exactly."""
+    arrays: dict[str, Any] = {name: np.asarray(_cpu(prediction[name])) for name in FIELDS if name in prediction}  # type: ignore[literal-required]
+    if "features" in arrays:
+        arrays["features"] = arrays["features"].astype(np.float16)
+    for name, xy in prediction.get("points", {}).items():
+        arrays[f"points/{name}"] = _cpu(xy).numpy()
+    path = _path(folder, prediction["key"])
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+    temporary.rename(path)
+
+
+def load_prediction(folder: Path, key: str, *, run: str) -> Prediction:
+    """Reads the prediction of one frame.
+
+    Raises:
+        AnatomarkError: there is none.
+    """
+    path = _path(folder, key)
+    if not path.is_file():
+        raise AnatomarkError(f"{folder} holds no prediction of frame {key}; evaluate the run again")
+    with np.load(path) as arrays:
+        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    prediction: Prediction = {"key": key, "maps": tensors["maps"], "run": run}
+    if "map_stride" in tensors:
+        prediction["map_stride"] = int(tensors["map_stride"])
+    if "logits" in tensors:
+        prediction["logits"] = tensors["logits"]
+    if "features" in tensors:
+        prediction["features"] = tensors["features"].float()
+    points = {name.removeprefix("points/"): xy for name, xy in tensors.items() if name.startswith("points/")}
+    if points:
+        prediction["points"] = points
+    return prediction
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes predictions as they are made; the folder appears, whole, when the last one is written."""
+
+    def __init__(self, *, folder: Path) -> None:
+        super().__init__(write_interval="batch")
+        self.folder = folder
+        self.unfinished = folder.with_name(folder.name + ".tmp")
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+        self.unfinished.mkdir(parents=True)
+
+    def write_on_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        prediction: Sequence[Prediction],
+        batch_indices: Sequence[int] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        for one in prediction:
+            save_prediction(one, self.unfinished)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.unfinished.rename(self.folder)
+
+
+class RunPredictions:
+    """Streams the samples of a run with its stored predictions; can be iterated any number of times.
+
+    Args:
+        datasets: split name -> frames in evaluation form.
+        folder: the run's ``predictions`` folder.
+        run: name of the run.
+        data_set: name of the data set, as reports call it.
+    """
+
+    def __init__(self, *, datasets: Mapping[str, FrameDataset], folder: Path, run: str, data_set: str) -> None:
+        self.datasets = datasets
+        self.folder = folder
+        self.run = run
+        self.data_set = data_set
+
+    def __iter__(self) -> Iterator[tuple[Sample, Prediction]]:
+        for dataset in self.datasets.values():
+            for index in range(len(dataset)):
+                sample = dataset[index]
+                yield sample, load_prediction(self.folder, sample["key"], run=self.run)
+
+
+class PooledPredictions:
+    """The streams of several runs, such as the folds of a cross-validation, one after another."""
+
+    def __init__(self, streams: Sequence[RunPredictions]) -> None:
+        self.streams = tuple(streams)
+
+    def __iter__(self) -> Iterator[tuple[Sample, Prediction]]:
+        return chain.from_iterable(self.streams)
+
+
+def _path(folder: Path, key: str) -> Path:
+    return folder / f"{quote(key, safe='')}.npz"
+
+
+def _cpu(value: Any) -> Any:
+    return value.detach().cpu() if isinstance(value, torch.Tensor) else value

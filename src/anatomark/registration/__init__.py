@@ -1,0 +1,1 @@
+"""Image registration engines: a pair of frames in, a map of source px to target px out."""

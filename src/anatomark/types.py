@@ -1,0 +1,168 @@
+"""The contracts between data, models and evaluators.
+
+Conventions of the whole project: images are ``float32`` of shape ``(C, H, W)``; pixel coordinates are ``(x, y)``,
+0-based with pixel centres at integers, x to the right and y down; angles are radians unless a name ends in ``_deg``.
+A saliency *map* lies in [0, 1] with its maximum at 1; a saliency *density* sums to 1.
+Every coordinate of a :class:`Sample` refers to the pixels of its own ``image``, whatever was cropped, flipped or
+resized before. An absent key means "not annotated".
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from anatomark.errors import AnatomarkError as AnatomarkError
+
+
+class Ellipse(TypedDict):
+    """An ellipse in pixels, such as the outline of a fetal head.
+
+    Attributes:
+        centre: ``(x, y)`` of the centre, px.
+        semi_axes: semi-major and semi-minor axis, px, the larger first.
+        angle: direction of the semi-major axis against the x axis, radians in (-pi/2, pi/2], positive towards +y.
+    """
+
+    centre: Float[Tensor, "2"]
+    semi_axes: Float[Tensor, "2"]
+    angle: float
+
+
+class Frustum(TypedDict):
+    """Sector geometry of a curvilinear or phased-array frame.
+
+    A point at depth r (px from the apex) and angle a (radians from the beam axis, positive towards +x) lies at
+    ``apex + r * (sin(a + tilt), cos(a + tilt))``.
+
+    Attributes:
+        apex: ``(x, y)`` of the virtual apex, px; may lie outside the image.
+        radii: near and far depth of the sector measured from the apex, px.
+        half_angle: half of the opening angle, radians.
+        tilt: angle between the beam axis and the +y axis, radians, positive towards +x.
+    """
+
+    apex: Float[Tensor, "2"]
+    radii: Float[Tensor, "2"]
+    half_angle: float
+    tilt: float
+
+
+class Sample(TypedDict):
+    """One frame with its hints and, for evaluation, its annotations.
+
+    Attributes:
+        key: unique id of the frame.
+        subject: id of the person scanned; splits never share one.
+        image: grey (or RGB) frame, ``(C, H, W)``.
+        spacing_mm: pixel size (x, y) in mm; NaN where the data set gives none.
+        split: "train", "val" or "test".
+        plane: standard plane or view the frame shows, such as "TV"; landmarks are matched within a plane.
+        label: class index.
+        fixations: gaze as rows (x px, y px, duration ms).
+        attention: target attention map, ``(1, H, W)``, for data that comes with maps instead of fixations.
+        points: annotated centres, name -> (x, y) px.
+        boxes: annotated boxes, name -> (x0, y0, x1, y1) px, continuous edges: a box that covers the whole image is
+            (-0.5, -0.5, W - 0.5, H - 0.5).
+        ellipse: head outline.
+        frustum: sector geometry.
+    """
+
+    key: str
+    subject: str
+    image: Float[Tensor, "c h w"]
+    spacing_mm: Float[Tensor, "2"]
+    split: NotRequired[str]
+    plane: NotRequired[str]
+    label: NotRequired[int]
+    fixations: NotRequired[Float[Tensor, "n 3"]]
+    attention: NotRequired[Float[Tensor, "1 h w"]]
+    points: NotRequired[dict[str, Float[Tensor, "2"]]]
+    boxes: NotRequired[dict[str, Float[Tensor, "4"]]]
+    ellipse: NotRequired[Ellipse]
+    frustum: NotRequired[Frustum]
+
+
+class Batch(TypedDict):
+    """Samples of equal image size: tensors stacked, everything of varying length in lists.
+
+    ``fixations`` is padded to the longest frame with rows of zero duration, which carry no weight anywhere.
+    """
+
+    samples: list[Sample]
+    image: Float[Tensor, "b c h w"]
+    fixations: NotRequired[Float[Tensor, "b n 3"]]
+    label: NotRequired[Int[Tensor, "b"]]
+
+
+class Prediction(TypedDict):
+    """What any model says about one frame.
+
+    Attributes:
+        key: the frame's id, equal to its sample's.
+        maps: one map per output, in [0, 1].
+        map_stride: cell size of ``maps`` and ``features`` in px of the sample's image: cell c covers
+            ``[c * stride - 0.5, (c + 1) * stride - 0.5]`` along each axis; 1 when absent.
+        logits: class scores before the softmax.
+        features: feature vectors of the map's cells.
+        points: predicted points, name -> (x, y) px of the sample's image.
+        run: the run whose network made this prediction. Feature spaces of different runs cannot be compared.
+    """
+
+    key: str
+    maps: Float[Tensor, "m h w"]
+    map_stride: NotRequired[int]
+    logits: NotRequired[Float[Tensor, "k"]]
+    features: NotRequired[Float[Tensor, "f h w"]]
+    points: NotRequired[dict[str, Float[Tensor, "2"]]]
+    run: NotRequired[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table of a report.
+
+    Attributes:
+        title: caption; names the data set, and "phantom" or "simulated" where that is what was measured.
+        columns: header cells.
+        rows: cells as text or numbers; numbers are formatted when shown and stay exact in the CSV.
+        note: conventions and units of the numbers.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str | float | int]]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What an evaluator found.
+
+    Attributes:
+        name: file stem: ``report/<name>.json`` holds ``values``, ``report/<name>*.csv`` the tables.
+        title: heading on the report page.
+        values: nested plain numbers, strings and lists, ready for JSON.
+        tables: tables for the page and the CSV files.
+        figures: figure title -> Matplotlib figure.
+    """
+
+    name: str
+    title: str
+    values: dict[str, Any]
+    tables: list[Table] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+Pairs = Iterable[tuple[Sample, Prediction]]
+Evaluator = Callable[[Pairs], Report]
+
+
+def require(path: Path, expected: str) -> Path:
+    """Returns ``path`` if it exists, else raises :class:`AnatomarkError` that says which files were expected."""
+    if not path.exists():
+        raise AnatomarkError(f"{path} does not exist; expected {expected}")
+    return path
