@@ -60,7 +60,7 @@ def evaluate(cfg: DictConfig) -> None:
         },
         training_curves=runs[0] / "metrics.csv" if len(runs) == 1 and (runs[0] / "metrics.csv").is_file() else None,
     )
-    log_reports(reports, instantiate_all(cfg.logger))
+    log_reports(reports, instantiate_all(cfg.get("logger")))
     print_tables(reports)
     log.info("report: %s", display_path(page))
 
@@ -78,9 +78,10 @@ def predict(run: Path, cfg: DictConfig, splits: list[str]) -> "RunPredictions":
     trainer = pl.Trainer(
         accelerator=cfg.trainer.accelerator, devices=1, precision=cfg.trainer.precision, logger=False, callbacks=[writer]
     )
-    trainer.predict(model, [datamodule.evaluation_loader(split) for split in splits], return_predictions=False)
+    datamodule.predict_splits = splits
+    trainer.predict(model, datamodule=datamodule, return_predictions=False)
     return RunPredictions(
-        datasets={split: datamodule.evaluation_dataset(split) for split in splits},
+        dataset=datamodule.evaluation_dataset(splits),
         folder=writer.folder,
         run=display_path(run),
         data_set=datamodule.source.name,

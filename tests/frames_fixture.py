@@ -1,13 +1,12 @@
 """A frames folder in miniature: dark frames with two bright structures that the gaze rests on."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from anatomark.data.frames import FrameRecord
-from anatomark.data.frames_writer import write_frames
+from anatomark.data.frames_writer import RawFrame, RawGaze, write_frames
 from anatomark.data.gaze import GazeFilter, ScreenGeometry
 
 SIZE = (96, 64)
@@ -15,26 +14,12 @@ SCREEN = ScreenGeometry(frame_origin_px=(480, 220), frame_scale=10.0)
 GAZE = GazeFilter(screen=SCREEN)
 
 
-@dataclass(frozen=True)
-class Gaze:
-    t_ms: np.ndarray
-    xy_px: np.ndarray
-    valid: np.ndarray
-
-
-@dataclass(frozen=True)
-class Frame:
-    record: FrameRecord
-    image: np.ndarray
-    recording: Gaze
-
-
 def write_tiny_frames(root: Path, *, n_subjects: int = 6) -> Path:
     write_frames(root, (make_frame(s, plane) for s in range(n_subjects) for plane in ("TV", "TC")))
     return root
 
 
-def make_frame(subject: int, plane: str) -> Frame:
+def make_frame(subject: int, plane: str) -> RawFrame:
     rng = np.random.default_rng([subject, plane == "TC"])
     second = "lv" if plane == "TV" else "cerebellum"
     csp = rng.uniform((20, 20), (40, 44))
@@ -62,13 +47,13 @@ def make_frame(subject: int, plane: str) -> Frame:
             "tilt": 0.0,
         },
     )
-    return Frame(record=record, image=grey.clip(0, 255).astype(np.uint8), recording=look_at(csp, other, rng))
+    return RawFrame(record=record, image=grey.clip(0, 255).astype(np.uint8), gaze=look_at(csp, other, rng))
 
 
-def look_at(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> Gaze:
+def look_at(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> RawGaze:
     """Half a second on each structure at 90 Hz, with two lost samples."""
     on_frame = np.repeat([first, second], 45, axis=0) + rng.normal(0, 0.05, (90, 2))
     valid = np.ones(90, dtype=bool)
     valid[[10, 60]] = False
     xy = np.where(valid[:, None], SCREEN.to_screen(on_frame), np.nan)
-    return Gaze(t_ms=np.arange(90) * (1000 / 90), xy_px=xy, valid=valid)
+    return RawGaze(t_ms=np.arange(90) * (1000 / 90), xy_px=xy, valid=valid)

@@ -5,6 +5,7 @@ Imports nothing heavy, so that ``--help`` answers at once.
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ def run_command(main: Callable[[], Any]) -> None:
     Args:
         main: the decorated function.
     """
+    warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # its own, not the user's
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so errors are reported in one place
     debug = "debug=true" in [word.lower() for word in sys.argv[1:]]
     try:

@@ -1,7 +1,7 @@
 """The ``predictions/`` folder of a run: one file per frame, written while predicting, streamed by evaluators."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -90,23 +90,22 @@ class RunPredictions:
     """Streams the samples of a run with its stored predictions; can be iterated any number of times.
 
     Args:
-        datasets: split name -> frames in evaluation form.
+        dataset: the frames in evaluation form.
         folder: the run's ``predictions`` folder.
         run: name of the run.
         data_set: name of the data set, as reports call it.
     """
 
-    def __init__(self, *, datasets: Mapping[str, FrameDataset], folder: Path, run: str, data_set: str) -> None:
-        self.datasets = datasets
+    def __init__(self, *, dataset: FrameDataset, folder: Path, run: str, data_set: str) -> None:
+        self.dataset = dataset
         self.folder = folder
         self.run = run
         self.data_set = data_set
 
     def __iter__(self) -> Iterator[tuple[Sample, Prediction]]:
-        for dataset in self.datasets.values():
-            for index in range(len(dataset)):
-                sample = dataset[index]
-                yield sample, load_prediction(self.folder, sample["key"], run=self.run)
+        for index in range(len(self.dataset)):
+            sample = self.dataset[index]
+            yield sample, load_prediction(self.folder, sample["key"], run=self.run)
 
 
 class PooledPredictions:

@@ -163,7 +163,7 @@ def test_gaze_finds_the_structures(frames):
     gaze = FetalHeadPhantom("unused", workers=1).gaze
     near = []
     for frame in frames:
-        recording = frame.recording
+        recording = frame.gaze
         found = gaze(recording.t_ms, recording.xy_px, recording.valid, where="phantom").numpy()
         names = ("csp", "lv" if frame.record.plane == "TV" else "cerebellum")
         targets = np.stack([frame.record.points[name].numpy() for name in names])
@@ -174,6 +174,7 @@ def test_gaze_finds_the_structures(frames):
 
 def test_outside_of_the_frustum_is_exactly_black(frames):
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    black = []
     for frame in frames:
         frustum = frame.record.frustum
         dx, dy = x - float(frustum["apex"][0]), y - float(frustum["apex"][1])
@@ -182,15 +183,16 @@ def test_outside_of_the_frustum_is_exactly_black(frames):
         outside = (
             (radius < near - 0.01) | (radius > far + 0.01) | (np.abs(angle) > frustum["half_angle"] + 1e-4)
         )
-        assert 0.02 < outside.mean() < 0.5
         assert (frame.image[outside] == 0).all()
         assert (frame.image[~outside] > 0).mean() > 0.5
+        black.append(outside.mean())
+    assert 0.05 < np.mean(black) < 0.4
 
 
 def test_grey_levels_resemble_those_of_real_frames(frames):
     levels = np.mean([np.percentile(f.image[f.image > 0], [50, 95, 99]) for f in frames], axis=0)
-    # Means over the public fetal_brain and HC18 frames are about 40, 150 and 225.
-    assert levels == pytest.approx([40, 150, 225], abs=30)
+    # Means over 29 frames of fetal_brain: 36, 142, 203; over 80 of HC18: 42, 135, 200.
+    assert levels == pytest.approx([39, 138, 202], abs=25)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ class FrameDataModule(pl.LightningDataModule):
         self.cache = cache
         self.loader_options = {"num_workers": num_workers, "pin_memory": pin_memory}
         self.records: dict[str, list[FrameRecord]] = {}
+        self.predict_splits: Sequence[str] = ("test",)
 
     def setup(self, stage: str | None = None) -> None:
         if not self.records:
@@ -89,17 +90,18 @@ class FrameDataModule(pl.LightningDataModule):
         return self._loader(dataset, sampler=sampler, drop_last=draws > self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
-        return self.evaluation_loader("val") if self.records["val"] else []
+        return self._loader(self.evaluation_dataset(["val"])) if self.records["val"] else []
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        return self.evaluation_loader("test")
+        return self._loader(self.evaluation_dataset(["test"]))
 
-    def evaluation_dataset(self, split: str) -> FrameDataset:
-        """The frames of "train", "val" or "test" without augmentation, in order."""
-        return FrameDataset(self.records[split], transform=self.eval_transform)
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        return self._loader(self.evaluation_dataset(self.predict_splits))
 
-    def evaluation_loader(self, split: str) -> DataLoader[Sample]:
-        return self._loader(self.evaluation_dataset(split))
+    def evaluation_dataset(self, splits: Sequence[str]) -> FrameDataset:
+        """The frames of some of "train", "val" and "test" without augmentation, in order."""
+        records = [record for split in splits for record in self.records[split]]
+        return FrameDataset(records, transform=self.eval_transform)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves the stacked tensors; the samples themselves stay where they are."""
@@ -107,7 +109,7 @@ class FrameDataModule(pl.LightningDataModule):
         return cast(Batch, moved)
 
     def _loader(self, dataset: FrameDataset, **options: Any) -> DataLoader[Sample]:
-        return DataLoader(dataset, self.batch_size, collate_fn=collate, **options, **self.loader_options)
+        return DataLoader(dataset, batch_size=self.batch_size, collate_fn=collate, **options, **self.loader_options)
 
 
 def balance_weights(records: Sequence[FrameRecord], structures: Sequence[str]) -> Float[Tensor, "n"]:

@@ -1,6 +1,7 @@
 """Frames: what is known of a frame before it is read, and the data set that reads it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -16,6 +17,8 @@ from anatomark.data.transforms import Transform
 from anatomark.types import AnatomarkError, Ellipse, Frustum, Sample
 
 GreyImage = UInt8[np.ndarray, "h w"]
+# Without a named plugin, imageio tries all it knows on a broken file, some of which crash.
+PLUGIN = "pillow"
 FULL_SCALE = {np.dtype(bool): 1, np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 """The value of white, by pixel type."""
 
@@ -121,19 +124,27 @@ def read_image(file: Path, *, mode: str | None = None) -> np.ndarray:
     Raises:
         AnatomarkError: the file cannot be read.
     """
-    try:
-        # Without a named plugin, imageio tries all it knows on a broken file, slow and crashing ones included.
-        return np.asarray(iio.imread(file, plugin="pillow", mode=mode))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise AnatomarkError(f"{file}: not a readable image; replace the file or remove its frame") from error
+    with _readable(file):
+        return np.asarray(iio.imread(file, plugin=PLUGIN, mode=mode))
+
+
+def image_size(file: Path) -> tuple[int, int]:
+    """(width, height) of an image from the head of its file.
+
+    Raises:
+        AnatomarkError: the file cannot be read.
+    """
+    with _readable(file):
+        height, width = iio.improps(file, plugin=PLUGIN).shape[:2]
+    return width, height
 
 
 def read_grey(record: FrameRecord) -> GreyImage:
     """Reads a frame: colour is averaged to grey, transparency dropped, 16 bits are reduced to 8.
 
     Raises:
-        AnatomarkError: the file cannot be read, is no grey or RGB image of 8 or 16 bits, or has another size than
-            its annotations.
+        AnatomarkError: the file cannot be read, is no grey or RGB image of 8 or 16 bits, or has another size
+            than its annotations.
     """
     pixels = read_image(record.file)
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -148,7 +159,16 @@ def read_grey(record: FrameRecord) -> GreyImage:
             f"{record.file} is {found} px but its annotations are made for {expected}; correct one of them"
         )
     grey = pixels.reshape(*pixels.shape[:2], channels)[..., : 3 if channels >= 3 else 1].mean(axis=-1)
-    return np.round(grey * (255 / FULL_SCALE[pixels.dtype])).astype(np.uint8)
+    reduced: GreyImage = np.round(grey * (255 / FULL_SCALE[pixels.dtype])).astype(np.uint8)
+    return reduced
+
+
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, SyntaxError) as error:
+        raise AnatomarkError(f"{file}: not a readable image; replace the file or remove its frame") from error
 
 
 def to_sample(record: FrameRecord, image: GreyImage, *, single_viewing: bool = False) -> Sample:

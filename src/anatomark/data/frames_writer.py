@@ -3,8 +3,9 @@
 import math
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -12,40 +13,42 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from anatomark.data.frames import FrameRecord, GreyImage
-from anatomark.data.frames_folder import COLUMNS, FRUSTUM_COLUMNS
+from anatomark.data.frames_tables import COLUMNS, FRUSTUM_COLUMNS
 from anatomark.types import AnatomarkError
 
 Rows = list[dict[str, Any]]
 
 
-class RawGaze(Protocol):
-    """Gaze samples as an eye tracker gives them: times, screen px, whether the eye was seen."""
+@dataclass(frozen=True, kw_only=True)
+class RawGaze:
+    """Gaze samples as an eye tracker gives them.
 
-    @property
-    def t_ms(self) -> Float[np.ndarray, "n"]: ...
-    @property
-    def xy_px(self) -> Float[np.ndarray, "n 2"]: ...
-    @property
-    def valid(self) -> Bool[np.ndarray, "n"]: ...
+    Attributes:
+        t_ms: times, ms.
+        xy_px: positions on the screen, px; NaN where not valid.
+        valid: whether the tracker saw the eye.
+    """
+
+    t_ms: Float[np.ndarray, "n"]
+    xy_px: Float[np.ndarray, "n 2"]
+    valid: Bool[np.ndarray, "n"]
 
 
-class RawFrame(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class RawFrame:
     """A frame to write. Of the record, everything but ``file``, ``size``, ``label`` and ``viewings`` is used."""
 
-    @property
-    def record(self) -> FrameRecord: ...
-    @property
-    def image(self) -> GreyImage: ...
-    @property
-    def recording(self) -> RawGaze: ...
+    record: FrameRecord
+    image: GreyImage
+    gaze: RawGaze
 
 
-def write_frames(root: Path, frames: Iterable[Any]) -> None:
+def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
     """Writes frames as they come; the folder appears, whole, when the last one is written.
 
     Args:
         root: folder to make.
-        frames: :class:`RawFrame` objects.
+        frames: frames with their raw gaze.
 
     Raises:
         AnatomarkError: the folder exists already.
@@ -62,7 +65,7 @@ def write_frames(root: Path, frames: Iterable[Any]) -> None:
             file = f"images/{record.key}.png"
             iio.imwrite(unfinished / file, frame.image, compress_level=1)
             tables["frames"].append(_frame_row(record, file, frame.image.shape))
-            tables["gaze"].extend(_gaze_rows(record.key, frame.recording))
+            tables["gaze"].extend(_gaze_rows(record.key, frame.gaze))
             tables["points"].extend(_named_rows(record.key, record.points, COLUMNS["points"][2:]))
             tables["boxes"].extend(_named_rows(record.key, record.boxes, COLUMNS["boxes"][2:]))
             tables["ellipses"].extend(_ellipse_rows(record))

@@ -22,9 +22,13 @@ def subject_folds(subjects: Iterable[str], n_folds: int, seed: int) -> list[list
     """
     distinct = sorted(set(subjects))
     if len(distinct) < 2:
-        raise AnatomarkError(f"no split is possible: all frames belong to one subject ({', '.join(distinct)}); add others")
+        raise AnatomarkError(
+            f"no split is possible: all frames belong to one subject ({', '.join(distinct)}); add others"
+        )
     if not 2 <= n_folds <= len(distinct):
-        raise AnatomarkError(f"data.n_folds is {n_folds}; with {len(distinct)} subjects it must be 2 to {len(distinct)}")
+        raise AnatomarkError(
+            f"data.n_folds is {n_folds}; with {len(distinct)} subjects it must be 2 to {len(distinct)}"
+        )
     dealt = np.random.default_rng(seed).permutation(distinct).tolist()
     return [sorted(dealt[fold::n_folds]) for fold in range(n_folds)]
 
@@ -34,7 +38,7 @@ def split_records(
 ) -> dict[str, list[FrameRecord]]:
     """Splits frames by subject; every returned record carries its split.
 
-    Where the data set fixes the split of every frame, that split is kept and the other arguments are not used.
+    Where the data set fixes the split of every frame, it is kept and the other arguments are not used.
 
     Args:
         records: frames.
@@ -52,14 +56,20 @@ def split_records(
     if any(record.split is not None for record in records):
         return _given_split(records)
     if not 0 <= fold < n_folds:
-        raise AnatomarkError(f"data.fold is {fold}; with data.n_folds={n_folds} it must be 0 to {n_folds - 1}")
+        raise AnatomarkError(
+            f"data.fold is {fold}; with data.n_folds={n_folds} it must be 0 to {n_folds - 1}"
+        )
     if not 0 <= val_fraction < 1:
         raise AnatomarkError(f"data.val_fraction is {val_fraction}; it must be at least 0 and below 1")
     folds = subject_folds((record.subject for record in records), n_folds, seed)
-    rest = sorted({subject for number, subjects in enumerate(folds) if number != fold for subject in subjects})
+    rest = sorted(
+        {subject for number, subjects in enumerate(folds) if number != fold for subject in subjects}
+    )
     n_val = max(round(val_fraction * len(rest)), 1) if val_fraction > 0 else 0
     if n_val >= len(rest):
-        raise AnatomarkError(f"{len(rest)} subjects are too few to train and validate on; set data.val_fraction=0")
+        raise AnatomarkError(
+            f"{len(rest)} subjects are too few to train and validate on; set data.val_fraction=0"
+        )
     val = set(np.random.default_rng([seed, fold]).permutation(rest)[:n_val].tolist())
     test = set(folds[fold])
     split_of = {record.subject: "test" if record.subject in test else "train" for record in records}
@@ -87,7 +97,9 @@ def check_disjoint(splits: Mapping[str, Sequence[FrameRecord]]) -> None:
 def _given_split(records: Sequence[FrameRecord]) -> dict[str, list[FrameRecord]]:
     without = [record.key for record in records if record.split is None]
     if without:
-        raise AnatomarkError(f"frame {without[0]} has no split while others have one; fill the column or remove it")
+        raise AnatomarkError(
+            f"frame {without[0]} has no split while others have one; fill the column or remove it"
+        )
     splits = {name: [record for record in records if record.split == name] for name in SPLITS}
     for name in ("train", "test"):
         if not splits[name]:

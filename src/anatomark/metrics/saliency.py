@@ -156,14 +156,15 @@ class SaliencyMetrics(Metric):
         size = (target.shape[1], target.shape[2])
         scored = has_fixation(fixations, size)
         self.n_skipped = self.n_skipped + (~scored).sum()
-        if not scored.any():
-            return
-        maps, target, fixations = upsample(maps[scored], size), target[scored], fixations[scored]
-        scores = density_scores(maps, target) | fixation_scores(maps, fixations)
-        self.values.append(torch.stack([scores[name] for name in DENSITY_METRICS + FIXATION_METRICS], 1))
         # Ranks have to agree on the number of a subject without talking to each other.
         groups = torch.tensor([_number(subject) for subject in subjects], device=maps.device)
         self.groups.append(groups[scored])
+        # A rank that scored nothing still takes part in the synchronisation, with no rows of the right width.
+        self.values.append(maps.new_zeros(0, len(DENSITY_METRICS + FIXATION_METRICS)))
+        if scored.any():
+            maps, target, fixations = upsample(maps[scored], size), target[scored], fixations[scored]
+            scores = density_scores(maps, target) | fixation_scores(maps, fixations)
+            self.values.append(torch.stack([scores[name] for name in DENSITY_METRICS + FIXATION_METRICS], 1))
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics, ``n_frames`` and ``n_skipped``.
@@ -171,11 +172,11 @@ class SaliencyMetrics(Metric):
         Raises:
             AnatomarkError: no frame has a fixation in its image.
         """
-        if len(self.values) == 0:
+        values = dim_zero_cat(self.values)
+        if len(values) == 0:
             raise AnatomarkError(
                 f"none of {int(self.n_skipped)} frames has a fixation inside its image; check the units"
             )
-        values = dim_zero_cat(self.values)
         means = mean_over_subjects(values, dim_zero_cat(self.groups))
         scores = dict(zip(DENSITY_METRICS + FIXATION_METRICS, means, strict=True))
         return scores | {

@@ -10,35 +10,22 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import track
 
 from anatomark.data.frames import FrameRecord
 from anatomark.data.frames_folder import read_frames
-from anatomark.data.frames_writer import write_frames
+from anatomark.data.frames_writer import RawFrame, write_frames
 from anatomark.data.gaze import GazeFilter
-from anatomark.phantoms.scanpath import Recording
 from anatomark.types import AnatomarkError
 
 FORMAT_VERSION = 1
 """Raised whenever the same parameters would give other files."""
 
 MARKER = "phantom.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhantomFrame:
-    """One synthetic frame with its truth and raw gaze."""
-
-    record: FrameRecord
-    image: UInt8[np.ndarray, "h w"]
-    recording: Recording
 
 
 class Phantom(ABC):
@@ -89,7 +76,7 @@ class Phantom(ABC):
         return {"n_subjects": self.n_subjects, "seed": self.seed}
 
     @abstractmethod
-    def make_subject(self, subject: int) -> list[PhantomFrame]:
+    def make_subject(self, subject: int) -> list[RawFrame]:
         """All frames of one subject; depends on the parameters and the subject's number only."""
 
     def description(self) -> dict[str, Any]:
@@ -132,7 +119,7 @@ class Phantom(ABC):
             fresh.rename(self.root)
 
     @contextmanager
-    def _made(self) -> Iterator[Iterable[list[PhantomFrame]]]:
+    def _made(self) -> Iterator[Iterable[list[RawFrame]]]:
         """The frames of all subjects in order, made in parallel."""
         workers = min(self.workers, self.n_subjects)
         if workers == 1:

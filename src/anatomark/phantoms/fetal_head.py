@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from anatomark.data.frames_writer import RawFrame
 from anatomark.data.gaze import GazeFilter, ScreenGeometry
-from anatomark.phantoms.base import Phantom, PhantomFrame
+from anatomark.phantoms.base import Phantom
 from anatomark.phantoms.drawing import Canvas, smooth_noise
 from anatomark.phantoms.fetal_anatomy import PLANES, Anatomy, Plane, landmarks, paint_head
 from anatomark.phantoms.fetal_view import View, gaze_targets, truth
@@ -80,7 +81,7 @@ class FetalHeadPhantom(Phantom):
             "scanner": asdict(self.scanner),
         }
 
-    def make_subject(self, subject: int) -> list[PhantomFrame]:
+    def make_subject(self, subject: int) -> list[RawFrame]:
         """All frames of one head."""
         rng = np.random.default_rng([self.seed, subject])
         anatomy, surroundings = Anatomy.draw(rng), Surroundings.draw(rng)
@@ -100,10 +101,10 @@ class FetalHeadPhantom(Phantom):
                 record = truth(
                     anatomy, plane, moved, key=key, subject=f"subject{subject:04d}", size=self.size
                 )
-                recording = self.viewer.look(
+                gaze = self.viewer.look(
                     *gaze_targets(anatomy, plane, moved), self.size[::-1], self.gaze.screen, rng
                 )
-                frames.append(PhantomFrame(record=record, image=image, recording=recording))
+                frames.append(RawFrame(record=record, image=image, gaze=gaze))
         return frames
 
     def _check(self) -> None:

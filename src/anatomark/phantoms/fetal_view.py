@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from anatomark.data.frames import FrameRecord
@@ -27,7 +28,7 @@ class View:
     def draw(cls, anatomy: Anatomy, size: tuple[int, int], rng: np.random.Generator) -> "View":
         """Random lie of the head in a frame of ``size`` (H, W); the head may touch the border."""
         height, width = size
-        scale = rng.uniform(0.56, 0.8) * width / 2
+        scale = rng.uniform(0.56, 0.8) * min(width, 9 / 7 * height) / 2
         angle = rng.uniform(-1, 1) * np.radians(25)
         c, s = np.cos(angle), np.sin(angle)
         reach = scale * np.hypot([c, s], [anatomy.aspect * s, anatomy.aspect * c])
@@ -52,7 +53,7 @@ class View:
     def shows(self, points: Sequence[Vector], size: tuple[int, int]) -> bool:
         """Whether positions of the head lie well inside the sector and a frame of ``size`` (H, W)."""
         xy = self.pose.to_frame(np.array(points))
-        border = 0.06 * size[1]
+        border = 0.06 * min(size)
         if (xy < border).any() or (xy > np.array([size[1], size[0]]) - border).any():
             return False
         offset = xy - np.array(self.sector.apex)
@@ -110,5 +111,5 @@ def gaze_targets(anatomy: Anatomy, plane: Plane, view: View) -> tuple[list[Vecto
     return positions[:2], positions[2:]
 
 
-def _tensor(values: Sequence[float]) -> Tensor:
-    return torch.tensor(np.asarray(values), dtype=torch.float32)
+def _tensor(values: Sequence[float] | Float[np.ndarray, "k"]) -> Tensor:
+    return torch.from_numpy(np.array(values, dtype=np.float32))

@@ -11,24 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from anatomark.data.frames_writer import RawGaze
 from anatomark.data.gaze import ScreenGeometry
 
 Position = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Recording:
-    """Raw gaze on one frame.
-
-    Attributes:
-        t_ms: times, ms.
-        xy_px: positions on the screen, px; NaN where not valid.
-        valid: whether the tracker saw the eye.
-    """
-
-    t_ms: Float[np.ndarray, "n"]
-    xy_px: Float[np.ndarray, "n 2"]
-    valid: Bool[np.ndarray, "n"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +50,7 @@ class Viewer:
         frame_size: tuple[int, int],
         screen: ScreenGeometry,
         rng: np.random.Generator,
-    ) -> Recording:
+    ) -> RawGaze:
         """Gaze on one frame.
 
         Args:
@@ -83,7 +69,7 @@ class Viewer:
         xy = _trace(t_ms, stops, durations, px_per_deg)
         xy += rng.normal(0, self.noise_deg * px_per_deg, xy.shape)
         valid = self._seen(t_ms, rng) & _on_screen(xy, screen)
-        return Recording(t_ms, np.where(valid[:, None], xy, np.nan), valid)
+        return RawGaze(t_ms=t_ms, xy_px=np.where(valid[:, None], xy, np.nan), valid=valid)
 
     def _targets(
         self,

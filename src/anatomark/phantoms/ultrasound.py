@@ -120,7 +120,7 @@ class Scanner:
     def envelope(self, tissue: Tissue, grid: PolarGrid, rng: np.random.Generator) -> PolarMap:
         """Amplitude received from each cell, averaged over the looks.
 
-        In a homogeneous region one look follows a Rayleigh distribution with the tissue's root mean square, so
+        In a homogeneous region one look follows a Rayleigh distribution with the tissue's root mean square:
         mean over standard deviation is sqrt(pi / (4 - pi)) = 1.91.
         """
         transmission = self._transmission(tissue, grid)

@@ -3,15 +3,15 @@
 Nobody's gaze on these frames is public, so it is simulated around the annotated CSP and LV.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from anatomark.data.frames import FrameRecord, read_grey
+from anatomark.data.frames import FrameRecord, read_grey, read_image
 from anatomark.data.sources.simulated_gaze import SimulatedGaze
 from anatomark.geometry.ellipse import ellipse_from_mask
 from anatomark.types import AnatomarkError, require
@@ -51,10 +51,13 @@ class FetalBrain:
         return [self._record(file, require(self.root / "masks" / file.name, expected)) for file in files]
 
     def _record(self, file: Path, mask_file: Path) -> FrameRecord:
-        masks = structure_masks(iio.imread(mask_file, mode="RGB"))
-        boxes = {name: bounding_box(masks[name]) for name in ("csp", "lv") if name in masks}
+        masks = structure_masks(read_image(mask_file, mode="RGB"))
+        boxes = {name: bounding_box(mask) for name, mask in masks.items() if name != "head"}
         if not boxes:
-            raise AnatomarkError(f"{mask_file} shows neither CSP nor LV; expected the colours of METHODS or remove it")
+            raise AnatomarkError(
+                f"{mask_file} shows neither CSP nor LV in the colours {RED}, {GREEN} or {OLIVE};"
+                " remove the frame and its mask"
+            )
         points = {name: (box[:2] + box[2:]) / 2 for name, box in boxes.items()}
         head = ellipse_from_mask(torch.from_numpy(masks["head"])) if "head" in masks else None
         height, width = next(iter(masks.values())).shape
@@ -70,12 +73,13 @@ class FetalBrain:
         )
         extent = 2 * float(head["semi_axes"][0]) if head is not None else TYPICAL_HEAD_SHARE * width
         viewings = self.gaze(record.key, read_grey(record), points, extent)
-        return FrameRecord(**{**vars(record), "viewings": viewings})
+        return replace(record, viewings=viewings)
 
 
 def structure_masks(colours: UInt8[np.ndarray, "h w 3"]) -> dict[str, Bool[np.ndarray, "h w"]]:
-    """Masks by structure. A mask's colours number the labels present, so their meaning depends on the head's presence.
+    """Masks by structure.
 
+    A mask's colours number the labels present, so their meaning depends on whether there is a head.
     With a head: red head, green LV, olive CSP. Without: red CSP, green LV. The head is returned filled.
     """
     red, green, olive = ((colours == colour).all(axis=2) for colour in (RED, GREEN, OLIVE))

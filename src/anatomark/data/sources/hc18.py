@@ -1,13 +1,12 @@
 """HC18: fetal head frames with the outline of the head (van den Heuvel et al. 2018; CC BY 4.0). No gaze."""
 
+import math
 from pathlib import Path
 
-import imageio.v3 as iio
-import numpy as np
 import pandas as pd
 import torch
 
-from anatomark.data.frames import FrameRecord
+from anatomark.data.frames import FrameRecord, read_image
 from anatomark.geometry.ellipse import ellipse_from_mask
 from anatomark.types import AnatomarkError, require
 
@@ -35,12 +34,17 @@ class Hc18:
             AnatomarkError: the folder is not HC18's.
         """
         path = require(self.root / TABLE, EXPECTED)
-        table = pd.read_csv(path)
+        try:
+            table = pd.read_csv(path).rename(columns=str.strip)
+        except ValueError as error:
+            raise AnatomarkError(f"{path} is no readable table; expected {EXPECTED}") from error
         missing = [column for column in COLUMNS if column not in table.columns]
         if missing:
             raise AnatomarkError(f"{path} lacks the column {missing[0]!r}; expected {EXPECTED}")
         folder = require(self.root / "training_set", EXPECTED)
-        rows = [(folder / name, float(spacing)) for name, spacing in table[list(COLUMNS)].itertuples(index=False)]
+        rows = [
+            (folder / name, float(spacing)) for name, spacing in table[list(COLUMNS)].itertuples(index=False)
+        ]
         records = [_record(file, spacing) for file, spacing in rows if file.is_file()]
         if not records:
             raise AnatomarkError(f"{folder} holds none of the frames of {TABLE}; expected {EXPECTED}")
@@ -49,7 +53,9 @@ class Hc18:
 
 def _record(file: Path, spacing_mm: float) -> FrameRecord:
     annotation = require(file.with_name(f"{file.stem}_Annotation.png"), EXPECTED)
-    mask = np.asarray(iio.imread(annotation, mode="L")) > 0
+    mask = read_image(annotation, mode="L") > 0
+    if not 0 < spacing_mm < math.inf:
+        raise AnatomarkError(f"{TABLE}: the pixel size of {file.name} is {spacing_mm}; it must be positive")
     return FrameRecord(
         key=file.stem,
         subject=file.stem.split("_")[0],

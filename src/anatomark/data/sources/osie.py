@@ -1,4 +1,7 @@
-"""OSIE: 700 photographs with the fixations of 15 viewers (Xu et al. 2014; MIT licence). Real gaze, not medical."""
+"""OSIE: 700 photographs with the fixations of 15 viewers (Xu et al. 2014; MIT licence).
+
+Real gaze, not medical.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 from torch import Tensor
 
 from anatomark.data.frames import FrameRecord
@@ -18,8 +22,8 @@ EXPECTED = "OSIE's folder with data/eye/fixations.mat and data/stimuli/*.jpg"
 class Osie:
     """Photographs ``data/stimuli`` with ``data/eye/fixations.mat``.
 
-    All viewers saw all pictures, so the picture is the subject: a split by viewer would show every test picture in
-    training.
+    All viewers saw all pictures, so the picture is the subject: a split by viewer would show every test
+    picture in training.
 
     Args:
         root: folder that holds ``data``.
@@ -40,13 +44,19 @@ class Osie:
         table = require(self.root / "data" / "eye" / "fixations.mat", EXPECTED)
         stimuli = require(self.root / "data" / "stimuli", EXPECTED)
         try:
-            entries = loadmat(table, squeeze_me=True, struct_as_record=False)["fixations"]
-        except (ValueError, KeyError, NotImplementedError) as error:
-            raise AnatomarkError(f"{table} is not OSIE's table of fixations ({error})") from error
-        records = [self._record(entry, stimuli / str(entry.img)) for entry in entries]
-        present = sorted((record for record in records if record.file.is_file()), key=lambda record: record.key)
+            entries = np.atleast_1d(loadmat(table, squeeze_me=True, struct_as_record=False)["fixations"])
+            records = [self._record(entry, stimuli / str(entry.img)) for entry in entries]
+        except (MatReadError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+            raise AnatomarkError(
+                f"{table} is not OSIE's table of fixations ({error}); download it again"
+            ) from error
+        present = sorted(
+            (record for record in records if record.file.is_file()), key=lambda record: record.key
+        )
         if not present:
-            raise AnatomarkError(f"{stimuli} holds none of the pictures of fixations.mat; expected {EXPECTED}")
+            raise AnatomarkError(
+                f"{stimuli} holds none of the pictures of fixations.mat; expected {EXPECTED}"
+            )
         return present
 
     def _record(self, entry: Any, file: Path) -> FrameRecord:

@@ -15,9 +15,10 @@ from anatomark.types import AnatomarkError
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedGaze:
-    """A viewer who looks at the annotated structures, sometimes misses one, and is drawn to other bright spots.
+    """A viewer of annotated structures who sometimes misses one and is drawn to other bright spots.
 
-    Distances are shares of ``extent_px``, the length the structures are measured by, such as the head's long axis.
+    Distances are shares of ``extent_px``, the length that the structures are measured by, such as the head's
+    long axis.
 
     Attributes:
         viewings: viewings per frame.
@@ -42,21 +43,29 @@ class SimulatedGaze:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        low, high = self.fixations_per_structure
-        checks = {
-            "viewings": self.viewings >= 1,
-            "fixations_per_structure": 1 <= low <= high,
-            "spread": self.spread >= 0,
-            "miss_rate": 0 <= self.miss_rate < 1,
-            "distractors": self.distractors >= 0,
-            "duration_ms": self.duration_ms > 0,
+        counts = tuple(self.fixations_per_structure)
+        rules = {
+            "viewings": (self.viewings >= 1, "at least 1"),
+            "fixations_per_structure": (
+                len(counts) == 2 and 1 <= counts[0] <= counts[-1],
+                "two numbers from 1, the smaller first",
+            ),
+            "miss_rate": (0 <= self.miss_rate < 1, "at least 0 and below 1"),
+            "duration_ms": (self.duration_ms > 0, "positive"),
+            "seed": (self.seed >= 0, "at least 0"),
         }
-        for name, good in checks.items():
+        for name in ("spread", "distractors", "distractor_distance", "duration_spread"):
+            rules[name] = (getattr(self, name) >= 0, "at least 0")
+        for name, (good, rule) in rules.items():
             if not good:
-                raise AnatomarkError(f"gaze.{name} is {getattr(self, name)}; see SimulatedGaze for its range")
+                raise AnatomarkError(f"gaze.{name} is {getattr(self, name)}; it must be {rule}")
 
     def __call__(
-        self, key: str, image: UInt8[np.ndarray, "h w"], structures: Mapping[str, Float[Tensor, "2"]], extent_px: float
+        self,
+        key: str,
+        image: UInt8[np.ndarray, "h w"],
+        structures: Mapping[str, Float[Tensor, "2"]],
+        extent_px: float,
     ) -> tuple[Float[Tensor, "_ 3"], ...]:
         """Viewings of one frame.
 
@@ -79,7 +88,12 @@ class SimulatedGaze:
         return tuple(self._viewing(rng, centres, spots, extent_px, limit) for _ in range(self.viewings))
 
     def _viewing(
-        self, rng: np.random.Generator, centres: np.ndarray, spots: np.ndarray, extent_px: float, limit: np.ndarray
+        self,
+        rng: np.random.Generator,
+        centres: np.ndarray,
+        spots: np.ndarray,
+        extent_px: float,
+        limit: np.ndarray,
     ) -> Float[Tensor, "_ 3"]:
         seen = rng.random(len(centres)) >= self.miss_rate
         if not seen.any():

@@ -1,0 +1,166 @@
+"""The tables of a frames folder, read and checked one by one; the header of a table is its row 1."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from anatomark.data.splits import SPLITS
+from anatomark.types import AnatomarkError
+
+FRUSTUM_COLUMNS = ("apex_x_px", "apex_y_px", "radius_near_px", "radius_far_px", "half_angle_deg", "tilt_deg")
+SIZE_COLUMNS = ("width", "height")
+SPACING_COLUMNS = ("spacing_x_mm", "spacing_y_mm")
+COLUMNS = {
+    "frames": ("frame_id", "subject_id", "file"),
+    "gaze": ("frame_id", "t_ms", "x_px", "y_px", "valid"),
+    "points": ("frame_id", "name", "x_px", "y_px"),
+    "boxes": ("frame_id", "name", "x0_px", "y0_px", "x1_px", "y1_px"),
+    "ellipses": ("frame_id", "x_px", "y_px", "semi_major_px", "semi_minor_px", "angle_deg"),
+}
+TEXT_COLUMNS = ("frame_id", "subject_id", "file", "name", "plane", "label", "split", "valid")
+TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+
+
+def read_frames_table(root: Path) -> pd.DataFrame:
+    """``frames.csv``, checked.
+
+    Raises:
+        AnatomarkError: the table or an image file is missing, or a value cannot be used.
+    """
+    path = root / "frames.csv"
+    frames = _read(path, COLUMNS["frames"])
+    if frames is None:
+        raise AnatomarkError(f"{path} does not exist; expected a folder with frames.csv and its images")
+    if frames.empty:
+        raise AnatomarkError(f"{path} lists no frame; add a row for each image")
+    refuse(path, frames, frames["frame_id"].duplicated(), "frame_id", "it is listed before; give unique ids")
+    absent = ~frames["file"].map(lambda file: (root / file).is_file()).astype(bool)
+    refuse(path, frames, absent, "file", f"{root} holds no such file; add it or remove the row")
+    for columns in (SIZE_COLUMNS, SPACING_COLUMNS, FRUSTUM_COLUMNS):
+        _check_all_or_none(path, frames, columns)
+    for column in (*SIZE_COLUMNS, *SPACING_COLUMNS, "radius_far_px", "half_angle_deg"):
+        if column in frames:
+            refuse(path, frames, frames[column] <= 0, column, "it must be positive")
+    if "width" in frames:
+        for column in SIZE_COLUMNS:
+            refuse(path, frames, frames[column] % 1 > 0, column, "it must be a whole number of px")
+    if "apex_x_px" in frames:
+        near, far = frames["radius_near_px"], frames["radius_far_px"]
+        refuse(
+            path, frames, (near < 0) | (near >= far), "radius_near_px", "it must be 0 to below radius_far_px"
+        )
+        refuse(path, frames, frames["half_angle_deg"] > 180, "half_angle_deg", "it must be at most 180")
+    if "split" in frames:
+        unknown = frames["split"].notna() & ~frames["split"].isin(SPLITS)
+        refuse(path, frames, unknown, "split", f"use {', '.join(SPLITS)}")
+    return frames
+
+
+def read_rows(root: Path, name: str, ids: pd.Index) -> pd.DataFrame:
+    """The table ``gaze``, ``points``, ``boxes`` or ``ellipses``, checked; empty if there is none.
+
+    Args:
+        root: the folder.
+        name: the table.
+        ids: frames there are.
+
+    Raises:
+        AnatomarkError: a column is missing, a frame unknown or a value cannot be used.
+    """
+    path = root / f"{name}.csv"
+    table = _read(path, COLUMNS[name])
+    if table is None:
+        return pd.DataFrame(columns=list(COLUMNS[name]))
+    unknown = ~table["frame_id"].isin(ids)
+    refuse(path, table, unknown, "frame_id", "frames.csv has no such frame; correct the id or remove the row")
+    if name == "gaze":
+        valid = table["valid"].str.lower().map(TRUTH)
+        refuse(path, table, valid.isna(), "valid", "use 1 or 0")
+        return table.assign(valid=valid.astype(bool))
+    identity = [column for column in ("frame_id", "name") if column in table]
+    refuse(path, table, table.duplicated(identity), identity[-1], "the frame has one already; remove a row")
+    if name == "boxes":
+        for low, high in (("x0_px", "x1_px"), ("y0_px", "y1_px")):
+            refuse(path, table, table[low] >= table[high], low, f"it must be below {high}")
+    if name == "ellipses":
+        minor, major = table["semi_minor_px"], table["semi_major_px"]
+        wrong = (minor <= 0) | (minor > major)
+        refuse(path, table, wrong, "semi_minor_px", "it must be above 0 and at most semi_major_px")
+    return table
+
+
+def check_inside(path: Path, table: pd.DataFrame, sizes: pd.DataFrame) -> None:
+    """Refuses positions outside their frame.
+
+    Args:
+        path: file of the table.
+        table: rows with columns such as x_px or y1_px.
+        sizes: ``width`` and ``height`` by frame id.
+
+    Raises:
+        AnatomarkError: names the row.
+    """
+    for axis, extent in (("x", "width"), ("y", "height")):
+        limit = table["frame_id"].map(sizes[extent])
+        for column in (f"{axis}_px", f"{axis}0_px", f"{axis}1_px"):
+            if column in table:
+                outside = ~table[column].between(-0.5, limit - 0.5)
+                refuse(path, table, outside, column, f"it lies outside the frame; its {extent} is in px")
+
+
+def refuse(path: Path, table: pd.DataFrame, bad: "pd.Series[bool]", column: str, remedy: str) -> None:
+    """Raises for the first bad row, saying what its ``column`` holds."""
+    if bad.any():
+        row = table.index[bad.to_numpy()][0]
+        value: object = table.at[row, column]
+        raise AnatomarkError(f"{path}, row {row + 2}: {column} is {value}; {remedy}")
+
+
+def _read(path: Path, required: tuple[str, ...]) -> pd.DataFrame | None:
+    """The table with ids and names as text and all else as numbers, or None if there is none."""
+    if not path.is_file():
+        return None
+    text = dict.fromkeys(TEXT_COLUMNS, str)
+    try:
+        # Blank lines are dropped later, so that the index still counts the lines of the file.
+        table = pd.read_csv(
+            path, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"], skip_blank_lines=False
+        )
+    except ValueError as error:
+        problem = str(error).splitlines()[0]
+        raise AnatomarkError(
+            f"{path} is no readable table ({problem}); save it as comma-separated text"
+        ) from error
+    table = table.rename(columns=str.strip).dropna(how="all")
+    missing = [column for column in required if column not in table]
+    if missing:
+        raise AnatomarkError(f"{path} lacks the column {missing[0]}; it needs {', '.join(required)}")
+    for column in table.columns:
+        if column in TEXT_COLUMNS:
+            table[column] = table[column].str.strip()
+        elif column in SIZE_COLUMNS or column.endswith(("_px", "_mm", "_ms", "_deg")):
+            table[column] = _numbers(path, table, column)
+    # The gaze filter checks times and positions, which lost samples may lack.
+    for column in required if "t_ms" not in required else ("frame_id",):
+        refuse(path, table, table[column].isna(), column, "fill it in")
+    return table
+
+
+def _numbers(path: Path, table: pd.DataFrame, column: str) -> "pd.Series[float]":
+    numbers = pd.to_numeric(table[column], errors="coerce").astype(float)
+    refuse(path, table, numbers.isna() & table[column].notna(), column, "it must be a number")
+    refuse(path, table, numbers.abs() == math.inf, column, "it must be finite")
+    return numbers
+
+
+def _check_all_or_none(path: Path, frames: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    present = [column for column in columns if column in frames]
+    lacking = [column for column in columns if column not in frames]
+    if present and lacking:
+        raise AnatomarkError(
+            f"{path} has {present[0]} but lacks {lacking[0]}; give all of {', '.join(columns)}"
+        )
+    for column in present:
+        partly = frames[column].isna() & frames[present].notna().any(axis=1)
+        refuse(path, frames, partly, column, f"fill in all of {', '.join(columns)} or none")
