@@ -11,7 +11,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from anatomark.cli import run_command
+from anatomark.cli import readable_errors, run_command
+from anatomark.errors import AnatomarkError
 from anatomark.runs import (
     EXECUTION_WHITELIST,
     display_path,
@@ -20,6 +21,7 @@ from anatomark.runs import (
     instantiate_all,
     load_config,
     load_weights,
+    make_trainer,
     merge_overrides,
 )
 
@@ -31,7 +33,8 @@ log = logging.getLogger("anatomark")
 
 @hydra.main(config_path="conf", config_name="evaluate", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> None:
-    evaluate(cfg)
+    with readable_errors(debug=cfg.debug):
+        evaluate(cfg)
 
 
 def evaluate(cfg: DictConfig) -> None:
@@ -39,10 +42,14 @@ def evaluate(cfg: DictConfig) -> None:
     from anatomark.predictions import PooledPredictions
     from anatomark.report import log_reports, print_tables, write_reports
 
-    runs = [Path(run) for run in ([cfg.run] if isinstance(cfg.run, str) else cfg.run)]
+    runs = [Path(run) for run in ([cfg.run] if isinstance(cfg.run, str) else cfg.run or [])]
+    if not runs:
+        raise AnatomarkError("evaluate.py needs a run; add run= and the folder that train.py printed")
     configs = [merge_overrides(load_config(run), cfg, HydraConfig.get().overrides.task) for run in runs]
     evaluators = instantiate_all(configs[0].evaluator)
-    splits = sorted({split for evaluator in evaluators for split in evaluator.splits}, key=("train", "val", "test").index)
+    splits = sorted(
+        {split for evaluator in evaluators for split in evaluator.splits}, key=("train", "val", "test").index
+    )
     streams = [predict(run, config, splits) for run, config in zip(runs, configs, strict=True)]
     reports = [evaluator(PooledPredictions(streams)) for evaluator in evaluators]
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -67,17 +74,14 @@ def evaluate(cfg: DictConfig) -> None:
 
 def predict(run: Path, cfg: DictConfig, splits: list[str]) -> "RunPredictions":
     """Rebuilds data and model of a run, writes its predictions and returns them as a stream with their samples."""
-    import pytorch_lightning as pl
-
     from anatomark.predictions import PredictionWriter, RunPredictions
 
     datamodule, model = instantiate(cfg.data), instantiate(cfg.model)
     datamodule.setup()
     load_weights(model, find_checkpoint(run, cfg.checkpoint))
     writer = PredictionWriter(folder=run / "predictions")
-    trainer = pl.Trainer(
-        accelerator=cfg.trainer.accelerator, devices=1, precision=cfg.trainer.precision, logger=False, callbacks=[writer]
-    )
+    options = {key: cfg.trainer[key] for key in ("accelerator", "precision", "enable_progress_bar")}
+    trainer = make_trainer(options, devices=1, logger=False, callbacks=[writer])
     datamodule.predict_splits = splits
     trainer.predict(model, datamodule=datamodule, return_predictions=False)
     return RunPredictions(

@@ -1,13 +1,15 @@
-"""Trains a model: ``python train.py model=saliency``. Prints the run folder; returns the metric that sweeps optimise."""
+"""Trains a model: ``python train.py model=saliency``. Prints the run folder; returns what sweeps optimise."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from anatomark.cli import run_command
+from anatomark.cli import readable_errors, run_command
+from anatomark.errors import AnatomarkError
 from anatomark.runs import (
     EXECUTION_WHITELIST,
     display_path,
@@ -16,6 +18,7 @@ from anatomark.runs import (
     instantiate_all,
     load_config,
     load_weights,
+    make_trainer,
     merge_overrides,
     save_config,
 )
@@ -25,7 +28,8 @@ log = logging.getLogger("anatomark")
 
 @hydra.main(config_path="conf", config_name="train", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | None:
-    return train(cfg)
+    with readable_errors(debug=cfg.debug):
+        return train(cfg)
 
 
 def train(cfg: DictConfig) -> float | None:
@@ -36,21 +40,21 @@ def train(cfg: DictConfig) -> float | None:
 
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
-    resumed = cfg.resume
-    if resumed:
-        cfg = merge_overrides(load_config(cfg.run), cfg, hydra_cfg.overrides.task)
+    cfg, checkpoint = resume(cfg, hydra_cfg.overrides.task) if cfg.resume else (start(cfg), None)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.data)
     datamodule.setup()
+    if (cfg.monitor or "").startswith("val/") and not (datamodule.val_dataloader() and cfg.trainer.limit_val_batches):
+        raise AnatomarkError(f"monitor={cfg.monitor} needs validation frames, and there are none; set monitor=null")
     model = instantiate(cfg.model)
-    save_config(cfg, folder, dict(hydra_cfg.runtime.choices))
-    loggers = instantiate_all(cfg.logger)
-    trainer = pl.Trainer(
-        **cfg.trainer, default_root_dir=folder, callbacks=instantiate_all(cfg.callbacks), logger=loggers
-    )
+    if checkpoint is not None:
+        load_weights(model, checkpoint)  # Lightning loads it again; this says what is wrong with it
+    loggers, callbacks = instantiate_all(cfg.logger), instantiate_all(cfg.callbacks)
+    trainer = make_trainer(cfg.trainer, default_root_dir=folder, callbacks=callbacks, logger=loggers)
+    save_config(cfg, folder, hydra_cfg.runtime.choices)
     status = "failed"
     try:
-        trainer.fit(model, datamodule, ckpt_path=find_checkpoint(folder, "last") if resumed else None, weights_only=True)
+        trainer.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
         objective = trainer.callback_metrics.get(cfg.monitor) if cfg.monitor else None
         load_weights(model, find_checkpoint(folder))
         trainer.test(model, datamodule, verbose=False)
@@ -59,6 +63,20 @@ def train(cfg: DictConfig) -> float | None:
         close_loggers(loggers, status)
     log.info("trained: %s", display_path(folder))
     return None if objective is None else float(objective)
+
+
+def start(cfg: DictConfig) -> DictConfig:
+    """Refuses to train into the folder of another run."""
+    if cfg.run is not None:
+        raise AnatomarkError(f"run={cfg.run} is a run that exists; add resume=true to continue it, or leave run= out")
+    return cfg
+
+
+def resume(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
+    """Finds the configuration and the last checkpoint of the run to continue."""
+    if cfg.run is None:
+        raise AnatomarkError("resume=true needs the run to continue; add run= and the folder that train.py printed")
+    return merge_overrides(load_config(cfg.run), cfg, overrides), find_checkpoint(cfg.run, "last")
 
 
 if __name__ == "__main__":

@@ -44,9 +44,7 @@ def print_recordings(recordings: list[LabelledRecording]) -> None:
 def print_windows(recordings: list[LabelledRecording]) -> None:
     """Mean agreement with both experts by the length of the moving average."""
     for samples in SMOOTHING_SAMPLES:
-        kappas = [
-            filter_agreement(r, GazeFilter(screen=r.screen, smoothing_samples=samples)) for r in recordings
-        ]
+        kappas = [filter_agreement(r, GazeFilter(screen=r.screen, smoothing_samples=samples)) for r in recordings]
         period = np.median(np.diff(recordings[0].t_ms))
         print(f"{samples:>3} samples ({samples * period:.0f} ms): mean kappa {np.mean(kappas):.3f}")
 

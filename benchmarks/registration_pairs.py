@@ -44,9 +44,7 @@ def poses() -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(1)
     angle, scale = torch.rand(2, FRAMES, generator=rng, dtype=torch.float64)
     angle, scale = (angle - 0.5) * math.radians(20), 0.9 + 0.2 * scale
-    maps = [
-        centred_similarity(SIZE, angle=float(a), scale=float(s)) for a, s in zip(angle, scale, strict=True)
-    ]
+    maps = [centred_similarity(SIZE, angle=float(a), scale=float(s)) for a, s in zip(angle, scale, strict=True)]
     return torch.stack([compose(m, flip_matrix(SIZE[1])) if i % 2 else m for i, m in enumerate(maps)]), scale
 
 

@@ -9,7 +9,8 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from anatomark.callbacks import MapImages, draw_maps
+from anatomark.callbacks import MapImages
+from anatomark.map_figures import draw_maps
 from anatomark.types import AnatomarkError, Batch, Prediction, Sample
 
 pytestmark = [

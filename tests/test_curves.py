@@ -19,11 +19,7 @@ METRICS = """epoch,step,train/loss,val/loss,val/nss,test/nss,lr-SGD
 def test_curves_are_means_per_epoch_without_learning_rate_and_test(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text(METRICS)
     figure = draw_training_curves(tmp_path / "metrics.csv")
-    lines = {
-        line.get_label(): np.asarray(line.get_xydata()).tolist()
-        for axes in figure.axes
-        for line in axes.lines
-    }
+    lines = {line.get_label(): np.asarray(line.get_xydata()).tolist() for axes in figure.axes for line in axes.lines}
     assert lines == {
         "train/loss": [[0, 3.0], [1, 1.0]],
         "val/loss": [[0, 2.5], [1, 1.5]],

@@ -70,9 +70,7 @@ def test_registration_grid_carries_image_centre_and_outline() -> None:
 
 
 def test_error_distribution_rises_to_the_share_of_pairs() -> None:
-    errors = {
-        "csp": {"none": np.array([4.0, 1.0, 3.0, 2.0]), "sift": np.zeros(0), "salient": np.array([0.5, 0.7])}
-    }
+    errors = {"csp": {"none": np.array([4.0, 1.0, 3.0, 2.0]), "sift": np.zeros(0), "salient": np.array([0.5, 0.7])}}
     figure = draw_error_distribution(errors, title="TV", unit="%")
     line, sift, salient = figure.axes[0].lines
     np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])

@@ -97,9 +97,7 @@ def test_json_and_csv_hold_the_exact_numbers(tmp_path: Path) -> None:
 def test_several_tables_get_a_file_each_and_the_page_embeds_them_all(tmp_path: Path) -> None:
     tables = [Table(title=f"T{i}", columns=["a"], rows=[[i]]) for i in (1, 2)]
     page = Tags(write(tmp_path / "report", make_report(tables=tables)))
-    embedded = dict(
-        zip(page.values("download"), (h for h in page.values("href") if h[0] != "#"), strict=True)
-    )
+    embedded = dict(zip(page.values("download"), (h for h in page.values("href") if h[0] != "#"), strict=True))
     assert list(embedded) == ["registration.json", "registration_1.csv", "registration_2.csv"]
     for name, uri in embedded.items():
         assert base64.b64decode(uri.split(",")[1]) == (tmp_path / "report" / name).read_bytes()
@@ -149,9 +147,7 @@ def test_an_existing_report_is_replaced_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails_at", ["write_text", "rename"])
-def test_a_failure_leaves_the_existing_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str
-) -> None:
+def test_a_failure_leaves_the_existing_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: str) -> None:
     write(tmp_path / "report", make_report("old"))
     before = {p.name: p.read_bytes() for p in (tmp_path / "report").iterdir()}
     original = getattr(Path, fails_at)
@@ -214,20 +210,13 @@ def test_two_reports_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_page_marks_published_cells_only(tmp_path: Path) -> None:
     page = Tags(write(tmp_path / "report", make_report()))
     marked = [
-        (tag, "published" in (attrs.get("class") or "").split())
-        for tag, attrs in page.tags
-        if tag in ("th", "td")
+        (tag, "published" in (attrs.get("class") or "").split()) for tag, attrs in page.tags if tag in ("th", "td")
     ]
-    assert (
-        marked
-        == [("th", False), ("th", False), ("th", True)] + [("td", False), ("td", False), ("td", True)] * 2
-    )
+    assert marked == [("th", False), ("th", False), ("th", True)] + [("td", False), ("td", False), ("td", True)] * 2
 
 
 def test_tables_on_the_console(capsys: pytest.CaptureFixture[str]) -> None:
-    wide = Table(
-        title="Wide [bold]", columns=[f"c{i}" for i in range(9)], rows=[[1000.0 + i for i in range(9)]]
-    )
+    wide = Table(title="Wide [bold]", columns=[f"c{i}" for i in range(9)], rows=[[1000.0 + i for i in range(9)]])
     print_tables([make_report(), make_report(tables=[wide])])
     shown = capsys.readouterr().out
     for text in (

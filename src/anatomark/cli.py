@@ -6,34 +6,48 @@ Imports nothing heavy, so that ``--help`` answers at once.
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from anatomark.runs import choice_word, load_config, register_resolvers
 from anatomark.errors import AnatomarkError
+from anatomark.runs import choice_word, load_config, register_resolvers
+
+_KEY_NOTE = "full_key: "  # how Hydra marks what a constructor raised
 
 
 def run_command(main: Callable[[], Any]) -> None:
-    """Runs a Hydra main function; bad input ends in one line on standard error and exit code 1.
+    """Runs a Hydra main function, whose job must answer for its own errors by :func:`readable_errors`.
 
     Args:
         main: the decorated function.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # its own, not the user's
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so errors are reported in one place
-    debug = "debug=true" in [word.lower() for word in sys.argv[1:]]
-    try:
+    with readable_errors(debug="debug=true" in [word.lower() for word in sys.argv[1:]]):
         register_resolvers()
         sys.argv[1:] = with_saved_choices(sys.argv[1:])
         main()
-    except (AnatomarkError, HydraException, OmegaConfBaseException) as error:
-        if debug:
+
+
+@contextmanager
+def readable_errors(*, debug: bool) -> Iterator[None]:
+    """Ends the program on bad input: one line on standard error, exit code 1, or 2 for words that cannot be parsed.
+
+    Args:
+        debug: raise the error instead, so that its traceback is seen.
+    """
+    try:
+        yield
+    except Exception as error:
+        message = user_message(error)
+        if debug or message is None:
             raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(1)
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, OverrideParseException) else 1)
 
 
 def with_saved_choices(words: Sequence[str]) -> list[str]:
@@ -42,21 +56,44 @@ def with_saved_choices(words: Sequence[str]) -> list[str]:
     ``evaluate.py run=A data.fold=1`` composes with A's own data set, whose keys may then be overridden.
     """
     run = next((word.split("=", 1)[1] for word in words if word.startswith("run=")), None)
-    if run in (None, "", "null"):
+    if run in (None, "", "null", "[]"):
         return list(words)
-    first = run.strip("[]").split(",")[0]
-    given = {word.split("=", 1)[0] for word in words}
-    choices = load_config(first)["choices"]
-    return [choice_word(group, choice) for group, choice in choices.items() if group not in given and choice] + list(words)
+    first = run.strip("[]").split(",")[0].strip(" '\"")
+    given = {word.split("=", 1)[0].lstrip("+") for word in words}
+    choices = load_config(first)["choices"].items()
+    return [choice_word(group, choice) for group, choice in choices if choice and group not in given] + list(words)
 
 
-def one_line(error: BaseException) -> str:
-    """The message of the innermost error that speaks to the user, on one line."""
-    deepest: BaseException = error
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, AnatomarkError):
-            deepest = seen
-            break
-        seen = seen.__cause__ or seen.__context__
-    return " ".join(str(deepest).split())
+def user_message(error: BaseException) -> str | None:
+    """What an error tells the user, on one line; None for a defect of the program, which deserves its traceback."""
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, AnatomarkError):
+            return _join(cause)
+    for cause in chain:
+        key = next((note.removeprefix(_KEY_NOTE) for note in _notes(cause) if note.startswith(_KEY_NOTE)), None)
+        if key and isinstance(cause, (ValueError, TypeError, ImportError, *_lightning_errors())):
+            return f"{key}: {_join(cause)}"
+    if isinstance(error, (HydraException, OmegaConfBaseException, OSError, *_lightning_errors())):
+        return _join(error)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
+
+
+def _join(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _lightning_errors() -> tuple[type[BaseException], ...]:
+    # Raised only where Lightning is loaded, and loading it here would be slow.
+    module = sys.modules.get("lightning_fabric.utilities.exceptions")
+    return () if module is None else (module.MisconfigurationException,)

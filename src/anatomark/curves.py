@@ -61,9 +61,7 @@ def _draw_panel(axes: Axes, curves: dict[str, "pd.Series[float]"]) -> None:
         axes.plot(curve.index, curve.to_numpy(), color=colour, marker=marker, markersize=3, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.set_xlabel("epoch", fontsize=8)
-    axes.set_title(
-        "loss" if len(curves) > 1 else next(iter(curves)), fontsize=9, loc="left", fontweight="bold"
-    )
+    axes.set_title("loss" if len(curves) > 1 else next(iter(curves)), fontsize=9, loc="left", fontweight="bold")
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)

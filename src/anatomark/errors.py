@@ -1,4 +1,4 @@
-"""The one exception that speaks to the user. Imports nothing, so the command line can catch it before torch is loaded."""
+"""The one exception that speaks to the user; imports nothing, so the command line can catch it before torch loads."""
 
 
 class AnatomarkError(Exception):

@@ -103,9 +103,7 @@ def draw_overlay(axes: Axes, saliency: NDArray[np.float32], size: tuple[int, ...
     """
     strength = saliency / max(float(saliency.max()), 1e-12)
     extent = (-0.5, size[1] - 0.5, size[0] - 0.5, -0.5)
-    axes.imshow(
-        strength, extent=extent, cmap="inferno", alpha=0.75 * np.sqrt(strength), interpolation="bilinear"
-    )
+    axes.imshow(strength, extent=extent, cmap="inferno", alpha=0.75 * np.sqrt(strength), interpolation="bilinear")
     axes.set(xlim=extent[:2], ylim=extent[2:])
 
 

@@ -59,9 +59,7 @@ def render_page(
 
 
 def _section(report: Report, files: dict[str, str]) -> dict[str, Any]:
-    data, *tables = [
-        {"file": name, "href": _data_uri("text/plain", text.encode())} for name, text in files.items()
-    ]
+    data, *tables = [{"file": name, "href": _data_uri("text/plain", text.encode())} for name, text in files.items()]
     return {
         "name": report.name,
         "title": report.title,

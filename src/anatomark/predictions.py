@@ -85,6 +85,9 @@ class PredictionWriter(BasePredictionWriter):
         shutil.rmtree(self.folder, ignore_errors=True)
         self.unfinished.rename(self.folder)
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+
 
 class RunPredictions:
     """Streams the samples of a run with its stored predictions; can be iterated any number of times.

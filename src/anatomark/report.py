@@ -122,9 +122,7 @@ def _data_files(report: Report) -> dict[str, str]:
         check_table(table, report.name)
         text = StringIO()
         csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
-        files[f"{report.name}_{number}.csv" if len(report.tables) > 1 else f"{report.name}.csv"] = (
-            text.getvalue()
-        )
+        files[f"{report.name}_{number}.csv" if len(report.tables) > 1 else f"{report.name}.csv"] = text.getvalue()
     return files
 
 
@@ -156,9 +154,7 @@ def _check_plain(value: object, key: str) -> None:
 def _refuse_foreign_folder(folder: Path) -> None:
     # The folder is about to be deleted and written anew; that must never hit somebody's data.
     if folder.exists() and not (folder.is_dir() and ((folder / _PAGE).exists() or not any(folder.iterdir()))):
-        raise AnatomarkError(
-            f"{folder} exists and is no report (no {_PAGE}); choose another folder or remove it"
-        )
+        raise AnatomarkError(f"{folder} exists and is no report (no {_PAGE}); choose another folder or remove it")
 
 
 def _replace_folder(folder: Path, files: dict[str, str]) -> None:

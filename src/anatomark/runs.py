@@ -7,15 +7,19 @@ targets are instantiated, and checkpoints are read as plain tensors.
 
 import os
 import pickle
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from anatomark.errors import AnatomarkError
 
 if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
     from torch import nn
 
 # Never torch.*, which holds torch.load and torch.hub.load.
@@ -30,6 +34,9 @@ EXECUTION_WHITELIST = [
 ]
 # Keys of the command line that say which run is meant and what to do, not how it was trained.
 COMMANDS = ("run", "resume", "debug")
+# Saved as pointers: evaluators at shared parts such as ${discovery}, so that overriding the part reaches them; the
+# others at the run folder, which may be moved.
+POINTERS = ("evaluator", "callbacks", "logger")
 
 
 def register_resolvers() -> None:
@@ -53,13 +60,27 @@ def instantiate_all(nodes: DictConfig | None) -> list[Any]:
     return [instantiate(node) for node in (nodes or {}).values() if node is not None]
 
 
-def save_config(cfg: DictConfig, folder: Path, choices: dict[str, Any]) -> None:
-    """Writes ``config.yaml``: every value resolved, and under ``choices`` the options of each group that made it."""
+def make_trainer(options: DictConfig | Mapping[str, Any], **parts: Any) -> "Trainer":
+    """Makes a Trainer from the ``trainer`` group and what a script adds to it.
+
+    Raises:
+        AnatomarkError: Lightning refuses an option, such as a GPU where there is none.
+    """
+    import pytorch_lightning as pl
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        return pl.Trainer(**{str(key): value for key, value in options.items()}, **parts)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise AnatomarkError(f"trainer: {error}") from error
+
+
+def save_config(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> None:
+    """Writes ``config.yaml``: values resolved, and under ``choices`` the option of each group that made them."""
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
     kept = {key: value for key, value in resolved.items() if key not in COMMANDS}
-    # Evaluators point at shared parts such as ${discovery}; kept as pointers, so that overriding the part reaches them.
-    kept["evaluator"] = OmegaConf.to_container(cfg.evaluator, resolve=False)
+    kept |= {key: OmegaConf.to_container(cfg[key], resolve=False) for key in POINTERS}
     kept["choices"] = {group: choice for group, choice in choices.items() if not group.startswith("hydra")}
     temporary = folder / "config.yaml.tmp"
     OmegaConf.save(OmegaConf.create(kept), temporary)
@@ -75,46 +96,103 @@ def load_config(run: str | Path) -> DictConfig:
     path = Path(run) / "config.yaml"
     if not path.is_file():
         raise AnatomarkError(f"{path} does not exist; give run= the folder that train.py printed")
-    cfg = OmegaConf.load(path)
-    if not isinstance(cfg, DictConfig) or "model" not in cfg or "choices" not in cfg:
+    try:
+        cfg = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise AnatomarkError(f"{path} is damaged ({' '.join(str(error).split())}); restore it") from error
+    if not isinstance(cfg, DictConfig) or any(key not in cfg for key in ("model", "data", "choices")):
         raise AnatomarkError(f"{path} is not the configuration of a run: it needs the keys model, data and choices")
+    if not isinstance(cfg.choices, DictConfig):
+        raise AnatomarkError(f"{path}: choices is no mapping of groups to their options; restore the file")
+    for group, choice in cfg.choices.items():
+        # They become words of the command line, where others could redirect Hydra to foreign code.
+        if not _is_group(group) or not (choice is None or _is_name(choice)):
+            raise AnatomarkError(f"{path}: {choice!r} is no choice of {group!r}; restore the file")
     return cfg
+
+
+def _is_group(word: Any) -> bool:
+    return _is_name(word) and not word.startswith("hydra")
+
+
+def _is_name(word: Any) -> bool:
+    return isinstance(word, str) and re.fullmatch(r"\w[\w/-]*", word) is not None
 
 
 def merge_overrides(saved: DictConfig, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The configuration of a run with what the command line changes.
 
+    A value that points at a changed key follows it, unless the run itself had set it to something else:
+    ``epochs=20`` reaches ``trainer.max_epochs``.
+
     Args:
         saved: the run's own configuration.
         composed: the configuration Hydra composed from the run's choices and the command line.
         overrides: the command line's ``key=value`` words.
+
+    Raises:
+        AnatomarkError: the command line changes a choice that a trained run cannot change.
     """
+    changed = [key for word in overrides if (key := _changed_key(word, saved["choices"])) is not None]
+    before = composed.copy()
+    for key in changed:
+        if key.replace(".", "/") in saved["choices"] and key not in composed:
+            raise AnatomarkError(f"{key}= cannot be changed for a run that exists; train another run")
+        OmegaConf.update(before, key, OmegaConf.select(saved, key), merge=False, force_add=True)
+    values, old, new = _leaves(saved), _leaves(before), _leaves(composed)
     merged = saved.copy()
-    for word in overrides:
-        key = word.split("=", 1)[0].lstrip("+~").split("@")[0].replace("/", ".")
-        chosen = saved["choices"].get(key.replace(".", "/"))
-        if key in COMMANDS or (chosen is not None and word == choice_word(key, chosen)):
-            continue
+    for path, value in new.items():
+        if path in old and old[path] != value and values.get(path) == old[path]:
+            OmegaConf.update(merged, path, value, merge=False, force_add=True)
+    for key in changed:
         OmegaConf.update(merged, key, OmegaConf.select(composed, key), merge=False, force_add=True)
     return merged
 
 
-def choice_word(group: str, choice: Any) -> str:
-    """The command-line word that makes a choice: ``model=saliency`` or ``evaluator=[saliency,landmarks]``."""
-    value = f"[{','.join(choice)}]" if not isinstance(choice, str) else choice
-    return f"{group}={value}"
+def _changed_key(word: str, choices: Mapping[str, Any]) -> str | None:
+    key = word.split("=", 1)[0].lstrip("+~").split("@")[0].replace("/", ".")
+    chosen = choices.get(key.replace(".", "/"))
+    unchanged = chosen is not None and word.lstrip("+") == choice_word(key, chosen)
+    return None if key in COMMANDS or unchanged else key
+
+
+def _leaves(cfg: DictConfig) -> dict[str, Any]:
+    """Resolved values by dotted key; lists count as values, and what is kept as pointers is left out."""
+    found: dict[str, Any] = {}
+
+    def visit(node: DictConfig, prefix: str) -> None:
+        for key in node:
+            path = f"{prefix}{key}"
+            if path in POINTERS or OmegaConf.is_missing(node, key):
+                continue
+            value = node[key]
+            if isinstance(value, DictConfig):
+                visit(value, f"{path}.")
+            else:
+                found[path] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_list(value) else value
+
+    visit(cfg, "")
+    return found
+
+
+def choice_word(group: str, choice: str) -> str:
+    """The command-line word that makes a choice, such as ``model=saliency``."""
+    return f"{group}={choice}"
 
 
 def find_checkpoint(run: str | Path, name: str = "best") -> Path:
-    """Finds a checkpoint of a run: ``name`` ("best" or "last"), or the last where no validation chose a best one.
+    """Finds a checkpoint of a run: ``name`` is "best" or "last".
 
     Raises:
-        AnatomarkError: the run has no checkpoint.
+        AnatomarkError: the run has no such checkpoint.
     """
     folder = Path(run) / "checkpoints"
-    for candidate in (folder / f"{name}.ckpt", folder / "last.ckpt"):
-        if candidate.is_file():
-            return candidate
+    path = folder / f"{name}.ckpt"
+    if path.is_file():
+        return path
+    others = sorted(file.stem for file in folder.glob("*.ckpt"))
+    if others:
+        raise AnatomarkError(f"{path} does not exist; checkpoint= can be {' or '.join(others)}")
     raise AnatomarkError(f"{folder} holds no checkpoint; did the training finish its first epoch?")
 
 
@@ -127,14 +205,16 @@ def load_weights(model: "nn.Module", path: Path) -> None:
     import torch
 
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        state = checkpoint["state_dict"]
-    except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        shapes_of = {key: value.shape for key, value in state.items()}
+    except pickle.UnpicklingError as error:
+        raise AnatomarkError(f"{path} is damaged, or holds code beside weights; use another one") from error
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AnatomarkError(f"{path} is not a readable checkpoint ({reason}); use another one") from error
     own = model.state_dict()
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    missing, unexpected = sorted(own.keys() - shapes_of.keys()), sorted(shapes_of.keys() - own.keys())
+    shapes = [key for key in own.keys() & shapes_of.keys() if own[key].shape != shapes_of[key]]
     if missing or unexpected or shapes:
         example = (missing or unexpected or sorted(shapes))[0]
         raise AnatomarkError(

@@ -37,9 +37,7 @@ def check_table(table: Table, name: str) -> None:
     for number, row in enumerate(table.rows, start=1):
         where = f"{name}: table {table.title!r}, row {number}"
         if len(row) != len(table.columns):
-            raise AnatomarkError(
-                f"{where}: {len(row)} cells under {len(table.columns)} columns; make them equal"
-            )
+            raise AnatomarkError(f"{where}: {len(row)} cells under {len(table.columns)} columns; make them equal")
         for column, cell in zip(table.columns, row, strict=True):
             if isinstance(cell, float) and not math.isfinite(cell):
                 raise AnatomarkError(f"{where}, column {column!r} is {cell}; leave out what was not measured")

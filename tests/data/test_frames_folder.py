@@ -1,14 +1,18 @@
 """A frames folder says the same after writing and reading."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from anatomark.data.frames import FrameDataset, FrameSource
+from anatomark.data.frames import FrameDataset, FrameRecord, FrameSource
 from anatomark.data.frames_folder import FramesFolder, read_frames
-from anatomark.data.frames_writer import write_frames
+from anatomark.data.frames_writer import RawFrame, RawGaze, write_frames
+from anatomark.types import AnatomarkError
 from frames_fixture import GAZE, SIZE, make_frame
 
 
@@ -37,6 +41,20 @@ def test_what_is_written_is_read_back(tiny_frames):
         assert torch.equal(found.frustum["radii"], truth.frustum["radii"])
         assert found.frustum["half_angle"] == pytest.approx(truth.frustum["half_angle"], abs=1e-12)
         assert found.frustum["tilt"] == pytest.approx(truth.frustum["tilt"], abs=1e-12)
+
+
+def test_what_a_frame_lacks_it_lacks_after_reading_and_its_split_is_kept(tmp_path):
+    full = make_frame(0, "TV")
+    bare = FrameRecord(key="bare", subject="p", file=Path(), split="test")
+    unseen = RawGaze(t_ms=np.empty(0), xy_px=np.empty((0, 2)), valid=np.empty(0, bool))
+    given = replace(full, record=replace(full.record, split="train"))
+    write_frames(tmp_path / "set", [RawFrame(record=bare, image=full.image, gaze=unseen), given])
+    first, second = read_frames(tmp_path / "set", GAZE)
+    file = tmp_path / "set" / "images" / "bare.png"
+    assert first == replace(bare, file=file, size=SIZE)
+    assert second.split == "train"
+    assert set(second.points) == {"csp", "lv"}
+    assert len(second.viewings) == 1
 
 
 def test_images_are_read_back_exactly(tiny_frames):
@@ -102,9 +120,7 @@ def test_classes_file_fixes_the_order(tiny_frames):
     assert [record.label for record in read_frames(tiny_frames, GAZE)] == [1, 2] * 5 + [1, None]
 
 
-@pytest.mark.parametrize(
-    ("written", "read"), [(120, -60), (-90, 90), (90, 90), (270, 90), (-100, 80), (30, 30)]
-)
+@pytest.mark.parametrize(("written", "read"), [(120, -60), (-90, 90), (90, 90), (270, 90), (-100, 80), (30, 30)])
 def test_direction_of_an_ellipse_is_brought_into_range(tiny_frames, written, read):
     edit(tiny_frames, "ellipses", lambda t: t.assign(angle_deg=written))
     angle = read_frames(tiny_frames, GAZE)[0].ellipse["angle"]
@@ -148,6 +164,14 @@ def test_writer_streams_and_leaves_nothing_half_written(tmp_path):
     with pytest.raises(RuntimeError, match="the phantom failed"):
         write_frames(tmp_path / "set", frames())
     assert [len(files) for files in seen] == [0, 1, 2]  # each is on disk before the next is made
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writer_refuses_no_frames_and_two_of_one_key(tmp_path):
+    with pytest.raises(AnatomarkError, match="there are no frames to write to .*set; make at least one"):
+        write_frames(tmp_path / "set", [])
+    with pytest.raises(AnatomarkError, match="two frames have the key s1_TV"):
+        write_frames(tmp_path / "set", [make_frame(1, "TV"), make_frame(1, "TV")])
     assert list(tmp_path.iterdir()) == []
 
 

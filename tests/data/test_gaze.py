@@ -19,9 +19,7 @@ def px_of_deg(deg, screen=SCREEN):
 
 def recording(*parts, period=PERIOD):
     """Concatenates (n, x, y) stretches of still gaze; x None: invalid."""
-    xy = np.concatenate(
-        [np.full((n, 2), (np.nan, np.nan) if x is None else (x, y), float) for n, x, y in parts]
-    )
+    xy = np.concatenate([np.full((n, 2), (np.nan, np.nan) if x is None else (x, y), float) for n, x, y in parts])
     return np.arange(len(xy)) * period, xy, ~np.isnan(xy[:, 0])
 
 
@@ -58,9 +56,7 @@ def slow_reference(gaze, t, xy, valid):
         open_ = False
         for k, i in enumerate(run):
             a, b = max(k - 1, 0), min(k + 1, len(run) - 1)
-            slow = (
-                a != b and angle(smooth[a], smooth[b]) / (t[run[b]] - t[run[a]]) * 1000 < gaze.velocity_deg_s
-            )
+            slow = a != b and angle(smooth[a], smooth[b]) / (t[run[b]] - t[run[a]]) * 1000 < gaze.velocity_deg_s
             if slow and open_:
                 found[-1].append(i)
             elif slow:
@@ -217,9 +213,7 @@ def test_invalid_gaze_may_hold_anything():
     assert len(GazeFilter(screen=SCREEN)(t, xy, valid, where="test")) == 1
 
 
-@pytest.mark.parametrize(
-    "settings", [{"smoothing_samples": 4}, {"velocity_deg_s": -1.0}, {"merge_ms": float("nan")}]
-)
+@pytest.mark.parametrize("settings", [{"smoothing_samples": 4}, {"velocity_deg_s": -1.0}, {"merge_ms": float("nan")}])
 def test_refuses_impossible_settings(settings):
     with pytest.raises(AnatomarkError, match=next(iter(settings))):
         GazeFilter(screen=SCREEN, **settings)

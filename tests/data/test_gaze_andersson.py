@@ -54,9 +54,7 @@ def test_wrong_geometry_or_threshold_agrees_less(recordings):
 def test_lost_and_off_screen_samples_are_invalid(recordings):
     for recording in recordings:
         lost = (recording.xy_px == 0).all(1)
-        outside = (recording.xy_px < -0.5) | (
-            recording.xy_px > np.array(recording.screen.resolution_px) - 0.5
-        )
+        outside = (recording.xy_px < -0.5) | (recording.xy_px > np.array(recording.screen.resolution_px) - 0.5)
         np.testing.assert_array_equal(recording.valid, ~lost & ~outside.any(1))
     assert any((~recording.valid).any() for recording in recordings)
 

@@ -144,7 +144,9 @@ def test_crop_keeps_the_gaze_and_the_aspect_ratio(seed: int) -> None:
     sample["fixations"] = torch.tensor([[3.0, 5.0, 1.0], [60.0, 50.0, 1.0]])
     moved = Spatial(steps=[RandomCrop(min_side=0.5, max_side=0.6)])(sample)
     height, width = moved["image"].shape[-2:]
-    assert ((moved["fixations"][:, :2] >= -0.5) & (moved["fixations"][:, :2] <= torch.tensor([width - 0.5, height - 0.5]))).all()
+    assert (
+        (moved["fixations"][:, :2] >= -0.5) & (moved["fixations"][:, :2] <= torch.tensor([width - 0.5, height - 0.5]))
+    ).all()
     assert abs(width / height - WIDTH / HEIGHT) < 0.05
 
 

@@ -98,9 +98,7 @@ def with_clutter(n: int) -> list[tuple[Sample, Prediction]]:
     for index in range(n):
         head = Head(rng)
         centres = {name: head.place(CENTRES[name]) for name in ("csp", "lv")}
-        blobs = [(z, 0.8, feature(name)) for name, z in centres.items()] + [
-            (20 + 20j, 1.0, feature("clutter"))
-        ]
+        blobs = [(z, 0.8, feature(name)) for name, z in centres.items()] + [(20 + 20j, 1.0, feature("clutter"))]
         sample = make_sample(f"f{index}", centres, ellipse=head.ellipse())
         stream.append((sample, make_prediction(f"f{index}", blobs, rng)))
     return stream
@@ -152,10 +150,7 @@ def test_two_peaks_of_one_structure_keep_the_higher() -> None:
     found = discovery()([*stream, (sample, make_prediction("x", blobs, rng))])
     extra = found.frames[-1]
     assert set(extra.points) == {"csp"}
-    assert (
-        math.dist(extra.points["csp"], (head.place(CENTRES["lv"]).real, head.place(CENTRES["lv"]).imag))
-        < 0.05
-    )
+    assert math.dist(extra.points["csp"], (head.place(CENTRES["lv"]).real, head.place(CENTRES["lv"]).imag)) < 0.05
     assert not extra.aligned
 
 

@@ -157,9 +157,7 @@ def test_planes_are_apart_and_runs_are_pooled() -> None:
     planes = evaluator([*tv, *tc]).values["planes"]
     assert {plane: values["n_pairs"] for plane, values in planes.items()} == {"TC": 6, "TV": 36}
     assert list(planes["TC"]["errors"]["salient"]) == ["csp", "cerebellum", "hc_center"]
-    assert all(
-        v["errors"]["salient"][n]["mean"] < 0.05 for v in planes.values() for n in ("csp", "hc_center")
-    )
+    assert all(v["errors"]["salient"][n]["mean"] < 0.05 for v in planes.values() for n in ("csp", "hc_center"))
 
 
 def test_one_frame_in_two_runs_is_refused() -> None:

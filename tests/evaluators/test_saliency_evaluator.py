@@ -58,9 +58,7 @@ def test_values_are_means_over_frames_then_subjects():
     mean = torch.stack([render_density(f[None], size=SIZE, sigma=SIGMA)[0] for f in training]).mean(0)
     mean_map = (mean + 1e-6) / (mean + 1e-6).sum()
     expected = {"model": {}, "baseline": {}}
-    rows = {
-        name: {m: [] for m in ("kld", "cc", "nss", "auc_judd", "ig", "auc_shuffled")} for name in expected
-    }
+    rows = {name: {m: [] for m in ("kld", "cc", "nss", "auc_judd", "ig", "auc_shuffled")} for name in expected}
     for sample, prediction in tests:
         f = sample["fixations"][None]
         target = render_density(f, size=SIZE, sigma=SIGMA)
@@ -110,9 +108,7 @@ def test_every_run_has_its_own_mean_map():
     alone = [evaluator()(stream).values for stream in (first, second)]
     for metric, value in pooled["baseline"].items():
         # Subjects have as many frames in either run, so the pooled mean is the mean of the two.
-        assert value == pytest.approx(
-            (alone[0]["baseline"][metric] + alone[1]["baseline"][metric]) / 2, abs=1e-6
-        )
+        assert value == pytest.approx((alone[0]["baseline"][metric] + alone[1]["baseline"][metric]) / 2, abs=1e-6)
     assert pooled["n_frames"] == 8
 
 
@@ -179,9 +175,7 @@ def test_report_is_plain_and_has_the_published_numbers():
             "frame e0: the map covers 16 x 24 px of an image of 32",
         ),
         (
-            lambda s: [
-                (a | ({"fixations": torch.zeros(0, 3)} if a["split"] == "train" else {}), b) for a, b in s
-            ],
+            lambda s: [(a | ({"fixations": torch.zeros(0, 3)} if a["split"] == "train" else {}), b) for a, b in s],
             "gaze",
         ),
     ],

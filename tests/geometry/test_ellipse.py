@@ -13,9 +13,7 @@ from anatomark.geometry.ellipse import ellipse_from_mask, transform_ellipse
 from anatomark.types import AnatomarkError, Ellipse
 
 
-def draw(
-    centre: tuple[float, float], axes: tuple[float, float], angle: float, size: tuple[int, int]
-) -> Tensor:
+def draw(centre: tuple[float, float], axes: tuple[float, float], angle: float, size: tuple[int, int]) -> Tensor:
     """Signed excess of the ellipse's equation: negative inside."""
     y, x = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in size), indexing="ij")
     dx, dy = x - centre[0], y - centre[1]
@@ -152,9 +150,7 @@ def test_hc18_circumferences(data_dir: Path) -> None:
     for row in rows:
         name, pixel_mm, hc_mm = row.split(",")[:3]
         path = data_dir / "hc18" / "training_set" / name.replace(".png", "_Annotation.png")
-        a, b = ellipse_from_mask(torch.from_numpy(np.array(Image.open(path).convert("L")) > 127))[
-            "semi_axes"
-        ].tolist()
+        a, b = ellipse_from_mask(torch.from_numpy(np.array(Image.open(path).convert("L")) > 127))["semi_axes"].tolist()
         h = ((a - b) / (a + b)) ** 2
         circumference = math.pi * (a + b) * (1 + 3 * h / (10 + math.sqrt(4 - 3 * h)))  # Ramanujan
         # The filled masks include the outer half of the annotation line, about 2 px.

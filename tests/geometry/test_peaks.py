@@ -71,9 +71,7 @@ def test_same_peaks_as_scikit_image(kind: str, min_distance: int) -> None:
 
 def test_window_wider_than_the_map() -> None:
     maps = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)) + 0.1
-    assert our_peaks(maps, min_distance=9, threshold=0.1) == skimage_peaks(
-        maps, min_distance=9, threshold=0.1
-    )
+    assert our_peaks(maps, min_distance=9, threshold=0.1) == skimage_peaks(maps, min_distance=9, threshold=0.1)
 
 
 def test_a_value_equal_to_the_threshold_counts() -> None:
@@ -108,9 +106,7 @@ def test_sorted_by_frame_then_falling_value() -> None:
 def test_batched_equals_one_by_one_and_mirrored_maps_give_mirrored_peaks() -> None:
     maps = random_maps("random", 4)
     together = our_peaks(maps, min_distance=2, threshold=0.1)
-    alone = [
-        (i, x, y) for i in range(8) for _, x, y in our_peaks(maps[i : i + 1], min_distance=2, threshold=0.1)
-    ]
+    alone = [(i, x, y) for i in range(8) for _, x, y in our_peaks(maps[i : i + 1], min_distance=2, threshold=0.1)]
     assert together == alone
     mirrored = our_peaks(maps.flip(2), min_distance=2, threshold=0.1)
     assert mirrored == [(f, SIZE[1] - 1 - x, y) for f, x, y in together]

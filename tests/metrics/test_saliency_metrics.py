@@ -20,9 +20,7 @@ def make_case(name, seed=0):
     """Maps, targets and fixations in float64; every frame has a fixation."""
     rng = np.random.default_rng(seed)
     maps, target = rng.random((4, H, W)), rng.random((4, H, W)) ** 4
-    fixations = np.stack(
-        [rng.uniform(0, W - 1, (4, 9)), rng.uniform(0, H - 1, (4, 9)), np.full((4, 9), 200.0)], -1
-    )
+    fixations = np.stack([rng.uniform(0, W - 1, (4, 9)), rng.uniform(0, H - 1, (4, 9)), np.full((4, 9), 200.0)], -1)
     if name == "constant":
         maps[:] = 0.3
     elif name == "zero":

@@ -6,6 +6,7 @@ from torch import nn
 
 from anatomark.nets.saliency import SaliencyNet
 from anatomark.nets.se_resnext import Bottleneck, SEResNeXt, SqueezeExcitation
+from anatomark.types import AnatomarkError
 
 
 def count(module: nn.Module) -> int:
@@ -78,5 +79,5 @@ def test_bottleneck_has_16_groups_of_the_right_width() -> None:
 
 
 def test_unknown_output_stride_is_refused() -> None:
-    with pytest.raises(ValueError, match="output_stride must be 8, 16 or 32, not 12"):
+    with pytest.raises(AnatomarkError, match=r"output_stride must be one of \[8, 16, 32\], not 12"):
         SEResNeXt(output_stride=12)

@@ -51,7 +51,9 @@ def test_published_weights_on_unit_variance_images(data_dir: Path) -> None:
             expected = F.conv2d(expected, state[f"{key}.0.weight"], padding=1)
             mean, variance = state[f"{key}.1.running_mean"], state[f"{key}.1.running_var"]
             scale = state[f"{key}.1.weight"] / (variance + 1e-4).sqrt()
-            expected = (scale[:, None, None] * (expected - mean[:, None, None]) + state[f"{key}.1.bias"][:, None, None]).relu()
+            expected = (
+                scale[:, None, None] * (expected - mean[:, None, None]) + state[f"{key}.1.bias"][:, None, None]
+            ).relu()
         if block < 3:
             expected = F.max_pool2d(expected, 2)
     with torch.no_grad():

@@ -17,9 +17,7 @@ SIZE = (336, 432)
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
-    phantom = FetalHeadPhantom(
-        tmp_path_factory.mktemp("unused"), n_subjects=8, frames_per_subject=2, workers=1
-    )
+    phantom = FetalHeadPhantom(tmp_path_factory.mktemp("unused"), n_subjects=8, frames_per_subject=2, workers=1)
     return [frame for subject in range(8) for frame in phantom.make_subject(subject)]
 
 
@@ -38,9 +36,9 @@ def head_axes(record):
 def skull_points(record, factor):
     semi = record.ellipse["semi_axes"].numpy() * factor
     t = np.linspace(0, 2 * np.pi, 360, endpoint=False)
-    return record.ellipse["centre"].numpy() + np.stack(
-        [semi[0] * np.cos(t), semi[1] * np.sin(t)], 1
-    ) @ np.stack(head_axes(record))
+    return record.ellipse["centre"].numpy() + np.stack([semi[0] * np.cos(t), semi[1] * np.sin(t)], 1) @ np.stack(
+        head_axes(record)
+    )
 
 
 def test_planes_show_their_structures(frames):
@@ -180,9 +178,7 @@ def test_outside_of_the_frustum_is_exactly_black(frames):
         dx, dy = x - float(frustum["apex"][0]), y - float(frustum["apex"][1])
         radius, angle = np.hypot(dx, dy), np.arctan2(dx, dy) - frustum["tilt"]
         near, far = frustum["radii"].tolist()
-        outside = (
-            (radius < near - 0.01) | (radius > far + 0.01) | (np.abs(angle) > frustum["half_angle"] + 1e-4)
-        )
+        outside = (radius < near - 0.01) | (radius > far + 0.01) | (np.abs(angle) > frustum["half_angle"] + 1e-4)
         assert (frame.image[outside] == 0).all()
         assert (frame.image[~outside] > 0).mean() > 0.5
         black.append(outside.mean())

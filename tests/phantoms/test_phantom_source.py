@@ -37,9 +37,7 @@ def test_records_read_back_are_those_that_were_made(written):
         for name, point in truth.points.items():
             assert record.points[name].numpy() == pytest.approx(point.numpy(), abs=1e-2)
         assert record.boxes["csp"].numpy() == pytest.approx(truth.boxes["csp"].numpy(), abs=1e-2)
-        assert record.ellipse["semi_axes"].numpy() == pytest.approx(
-            truth.ellipse["semi_axes"].numpy(), rel=1e-4
-        )
+        assert record.ellipse["semi_axes"].numpy() == pytest.approx(truth.ellipse["semi_axes"].numpy(), rel=1e-4)
         assert record.ellipse["angle"] == pytest.approx(truth.ellipse["angle"], abs=1e-4)
         assert record.frustum["half_angle"] == pytest.approx(truth.frustum["half_angle"], abs=1e-4)
         assert record.frustum["tilt"] == pytest.approx(truth.frustum["tilt"], abs=1e-4)

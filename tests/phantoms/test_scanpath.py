@@ -16,9 +16,7 @@ def look(viewer=Viewer(), seed=0):  # noqa: B008
 
 
 def fixations(recording):
-    return GazeFilter(screen=SCREEN)(
-        recording.t_ms, recording.xy_px, recording.valid, where="phantom"
-    ).numpy()
+    return GazeFilter(screen=SCREEN)(recording.t_ms, recording.xy_px, recording.valid, where="phantom").numpy()
 
 
 def nearest(xy, targets):

@@ -56,9 +56,7 @@ def test_keypoints_are_detected_once_per_image(monkeypatch: pytest.MonkeyPatch) 
     images = [torch.rand(60, 60, generator=torch.Generator().manual_seed(i)) for i in range(4)]
     detected = []
     detect = KeypointRansac._detect
-    monkeypatch.setattr(
-        KeypointRansac, "_detect", lambda self, image: detected.append(1) or detect(self, image)
-    )
+    monkeypatch.setattr(KeypointRansac, "_detect", lambda self, image: detected.append(1) or detect(self, image))
     pairs = torch.combinations(torch.arange(4))
     register_pairs(KeypointRansac(detector="orb"), images, pairs, workers=0, description="orb")
     assert len(detected) == 4

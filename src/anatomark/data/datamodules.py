@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, RandomSampler, WeightedRandomSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomSampler
 
 from anatomark.data.frames import FrameDataset, FrameRecord, FrameSource
 from anatomark.data.splits import check_disjoint, split_records
@@ -31,7 +31,8 @@ class FrameDataModule(pl.LightningDataModule):
         val_fraction: share of the remaining subjects that validate; 0 for none.
         split_seed: seed of the division, independent of the training seed so that runs share their folds.
         single_viewing: train on one random viewing of a frame at a time instead of all viewings together.
-        balance: structures; frames that show the rarer of them are drawn more often. Empty: all frames alike.
+        balance: structures; frames that show the rarer of them are drawn more often, frames that show none of
+            them not at all. Empty: all frames alike.
         draws_per_epoch: frames per training epoch; None: as many as there are.
         cache: keep decoded frames in memory.
         num_workers: loader processes.
@@ -60,6 +61,10 @@ class FrameDataModule(pl.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise AnatomarkError(f"data.batch_size is {batch_size}; it must be at least 1")
+        if draws_per_epoch is not None and draws_per_epoch < 1:
+            raise AnatomarkError(
+                f"data.draws_per_epoch is {draws_per_epoch}; make it at least 1, or null for all frames"
+            )
         self.source = source(root=Path(root))
         self.train_transform = train_transform
         self.eval_transform = eval_transform
@@ -69,7 +74,13 @@ class FrameDataModule(pl.LightningDataModule):
         self.balance = tuple(balance)
         self.draws_per_epoch = draws_per_epoch
         self.cache = cache
-        self.loader_options = {"num_workers": num_workers, "pin_memory": pin_memory}
+        # Each worker has a cache of its own, which would end with it after every epoch.
+        keep_workers = cache and num_workers > 0
+        self.loader_options: dict[str, Any] = {
+            "num_workers": num_workers,
+            "pin_memory": pin_memory,
+            "persistent_workers": keep_workers,
+        }
         self.records: dict[str, list[FrameRecord]] = {}
         self.predict_splits: Sequence[str] = ("test",)
 
@@ -84,9 +95,13 @@ class FrameDataModule(pl.LightningDataModule):
         dataset = FrameDataset(
             records, transform=self.train_transform, cache=self.cache, single_viewing=self.single_viewing
         )
-        draws = self.draws_per_epoch or len(records)
-        weights = balance_weights(records, self.balance).tolist()
-        sampler = WeightedRandomSampler(weights, draws) if self.balance else RandomSampler(dataset, num_samples=draws)
+        draws = len(records) if self.draws_per_epoch is None else self.draws_per_epoch
+        sampler: Sampler[int] = (
+            WeightedRandomSampler(balance_weights(records, self.balance).tolist(), draws)
+            if self.balance
+            else RandomSampler(dataset, num_samples=draws)
+        )
+        # A small last batch would weigh as much as a full one and have poor batch statistics.
         return self._loader(dataset, sampler=sampler, drop_last=draws > self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
@@ -101,11 +116,16 @@ class FrameDataModule(pl.LightningDataModule):
     def evaluation_dataset(self, splits: Sequence[str]) -> FrameDataset:
         """The frames of some of "train", "val" and "test" without augmentation, in order."""
         records = [record for split in splits for record in self.records[split]]
-        return FrameDataset(records, transform=self.eval_transform)
+        return FrameDataset(records, transform=self.eval_transform, cache=self.cache)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves the stacked tensors; the samples themselves stay where they are."""
-        moved = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+        # Only CUDA orders what follows after a copy that is still under way.
+        started = device.type == "cuda"
+        moved = {
+            key: value.to(device, non_blocking=started) if isinstance(value, Tensor) else value
+            for key, value in batch.items()
+        }
         return cast(Batch, moved)
 
     def _loader(self, dataset: FrameDataset, **options: Any) -> DataLoader[Sample]:
@@ -120,15 +140,18 @@ def balance_weights(records: Sequence[FrameRecord], structures: Sequence[str]) -
     """
     weights = torch.zeros(len(records), dtype=torch.float64)
     for structure in structures:
-        shown = torch.tensor([structure in record.points for record in records])
+        shown = torch.tensor([structure in record.points or structure in record.boxes for record in records])
         if not shown.any():
-            raise AnatomarkError(f"data.balance names {structure!r}, but no training frame has a point of that name")
+            raise AnatomarkError(
+                f"data.balance names {structure!r}, but no training frame has a point or box of that name;"
+                " correct the name or remove it"
+            )
         weights += shown / shown.sum()
     return weights
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stacks samples of equal image size into a batch.
+    """Stacks samples of equal image size into a batch; fixations and labels only where every sample has them.
 
     Raises:
         AnatomarkError: image sizes differ.
@@ -136,9 +159,10 @@ def collate(samples: list[Sample]) -> Batch:
     first = samples[0]
     for sample in samples:
         if sample["image"].shape != first["image"].shape:
+            mine, others = tuple(sample["image"].shape), tuple(first["image"].shape)
             raise AnatomarkError(
-                f"frame {sample['key']} is {tuple(sample['image'].shape)} and {first['key']} {tuple(first['image'].shape)}"
-                " after the transforms; end them with a Fit step"
+                f"frame {sample['key']} is {mine} and {first['key']} {others} after the transforms;"
+                " end them with a Fit step"
             )
     batch: Batch = {"samples": samples, "image": torch.stack([sample["image"] for sample in samples])}
     if all("fixations" in sample for sample in samples):

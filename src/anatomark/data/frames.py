@@ -187,9 +187,7 @@ def to_sample(record: FrameRecord, image: GreyImage, *, single_viewing: bool = F
         sample["label"] = record.label
     if record.viewings:
         chosen = int(torch.randint(len(record.viewings), ())) if single_viewing else slice(None)
-        sample["fixations"] = (
-            record.viewings[chosen] if isinstance(chosen, int) else torch.cat(record.viewings)
-        )
+        sample["fixations"] = record.viewings[chosen] if isinstance(chosen, int) else torch.cat(record.viewings)
     if record.points:
         sample["points"] = dict(record.points)
     if record.boxes:

@@ -115,9 +115,7 @@ def _classes(frames: pd.DataFrame, root: Path) -> dict[Hashable, int]:
         return {}
     used = sorted(frames["label"].dropna().unique())
     path = root / "classes.txt"
-    names = (
-        [line.strip() for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else used
-    )
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else used
     classes: dict[Hashable, int] = {}
     for name in filter(None, names):
         if name in classes:

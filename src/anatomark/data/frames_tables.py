@@ -47,9 +47,7 @@ def read_frames_table(root: Path) -> pd.DataFrame:
             refuse(path, frames, frames[column] % 1 > 0, column, "it must be a whole number of px")
     if "apex_x_px" in frames:
         near, far = frames["radius_near_px"], frames["radius_far_px"]
-        refuse(
-            path, frames, (near < 0) | (near >= far), "radius_near_px", "it must be 0 to below radius_far_px"
-        )
+        refuse(path, frames, (near < 0) | (near >= far), "radius_near_px", "it must be 0 to below radius_far_px")
         refuse(path, frames, frames["half_angle_deg"] > 180, "half_angle_deg", "it must be at most 180")
     if "split" in frames:
         unknown = frames["split"].notna() & ~frames["split"].isin(SPLITS)
@@ -106,7 +104,8 @@ def check_inside(path: Path, table: pd.DataFrame, sizes: pd.DataFrame) -> None:
         for column in (f"{axis}_px", f"{axis}0_px", f"{axis}1_px"):
             if column in table:
                 outside = ~table[column].between(-0.5, limit - 0.5)
-                refuse(path, table, outside, column, f"it lies outside the frame; its {extent} is in px")
+                remedy = f"it lies outside the frame; correct it or the frame's {extent}"
+                refuse(path, table, outside, column, remedy)
 
 
 def refuse(path: Path, table: pd.DataFrame, bad: "pd.Series[bool]", column: str, remedy: str) -> None:
@@ -129,9 +128,7 @@ def _read(path: Path, required: tuple[str, ...]) -> pd.DataFrame | None:
         )
     except ValueError as error:
         problem = str(error).splitlines()[0]
-        raise AnatomarkError(
-            f"{path} is no readable table ({problem}); save it as comma-separated text"
-        ) from error
+        raise AnatomarkError(f"{path} is no readable table ({problem}); save it as comma-separated text") from error
     table = table.rename(columns=str.strip).dropna(how="all")
     missing = [column for column in required if column not in table]
     if missing:
@@ -158,9 +155,7 @@ def _check_all_or_none(path: Path, frames: pd.DataFrame, columns: tuple[str, ...
     present = [column for column in columns if column in frames]
     lacking = [column for column in columns if column not in frames]
     if present and lacking:
-        raise AnatomarkError(
-            f"{path} has {present[0]} but lacks {lacking[0]}; give all of {', '.join(columns)}"
-        )
+        raise AnatomarkError(f"{path} has {present[0]} but lacks {lacking[0]}; give all of {', '.join(columns)}")
     for column in present:
         partly = frames[column].isna() & frames[present].notna().any(axis=1)
         refuse(path, frames, partly, column, f"fill in all of {', '.join(columns)} or none")

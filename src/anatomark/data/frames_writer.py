@@ -51,7 +51,7 @@ def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
         frames: frames with their raw gaze.
 
     Raises:
-        AnatomarkError: the folder exists already.
+        AnatomarkError: the folder exists already, there are no frames or two have the same key.
     """
     if root.exists():
         raise AnatomarkError(f"{root} exists already; remove it or write to another folder")
@@ -63,12 +63,16 @@ def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
         for frame in frames:
             record = frame.record
             file = f"images/{record.key}.png"
+            if (unfinished / file).exists():
+                raise AnatomarkError(f"two frames have the key {record.key}; give unique keys")
             iio.imwrite(unfinished / file, frame.image, compress_level=1)
             tables["frames"].append(_frame_row(record, file, frame.image.shape))
             tables["gaze"].extend(_gaze_rows(record.key, frame.gaze))
             tables["points"].extend(_named_rows(record.key, record.points, COLUMNS["points"][2:]))
             tables["boxes"].extend(_named_rows(record.key, record.boxes, COLUMNS["boxes"][2:]))
             tables["ellipses"].extend(_ellipse_rows(record))
+        if not tables["frames"]:
+            raise AnatomarkError(f"there are no frames to write to {root}; make at least one")
         for name, rows in tables.items():
             if rows:
                 pd.DataFrame(rows).to_csv(unfinished / f"{name}.csv", index=False)

@@ -122,9 +122,7 @@ class GazeFilter:
         if self.smoothing_samples % 2 != 1:
             raise AnatomarkError(f"gaze.smoothing_samples is {self.smoothing_samples}; give an odd number")
 
-    def __call__(
-        self, t_ms: RawTimes, xy_px: RawPositions, valid: RawFlags, *, where: str
-    ) -> Float[Tensor, "m 3"]:
+    def __call__(self, t_ms: RawTimes, xy_px: RawPositions, valid: RawFlags, *, where: str) -> Float[Tensor, "m 3"]:
         """Fixations of one recording.
 
         Args:
@@ -159,9 +157,7 @@ class GazeFilter:
         self._check(t_ms, xy_px, valid, where)
         first, last = _run_bounds(t_ms, valid, self.max_gap_ms)
         xy = np.where(valid[:, None], xy_px, 0.0)
-        speed = self._velocity(
-            t_ms, _moving_average(xy, first, last, self.smoothing_samples // 2), first, last
-        )
+        speed = self._velocity(t_ms, _moving_average(xy, first, last, self.smoothing_samples // 2), first, last)
         slow = valid & (speed < self.velocity_deg_s)
         start, stop = self._merge(t_ms, xy, *_slow_stretches(slow, first))
         before = np.concatenate([[0], np.cumsum(valid)])
@@ -226,9 +222,7 @@ def _period(t_ms: Samples) -> float:
     return float(np.median(np.diff(t_ms)))
 
 
-def _run_bounds(
-    t_ms: Samples, valid: Flags, max_gap_ms: Number
-) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+def _run_bounds(t_ms: Samples, valid: Flags, max_gap_ms: Number) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
     """First and last index of the unbroken run around each sample; an invalid sample is a run of its own."""
     breaks = ~(valid[1:] & valid[:-1]) | (np.diff(t_ms) > max_gap_ms)
     starts = np.concatenate([[0], np.flatnonzero(breaks) + 1])
@@ -236,9 +230,7 @@ def _run_bounds(
     return np.repeat(starts, lengths), np.repeat(starts + lengths - 1, lengths)
 
 
-def _moving_average(
-    xy: Positions, first: Int[np.ndarray, "n"], last: Int[np.ndarray, "n"], half: int
-) -> Positions:
+def _moving_average(xy: Positions, first: Int[np.ndarray, "n"], last: Int[np.ndarray, "n"], half: int) -> Positions:
     """Mean over the samples of the window ``[i - half, i + half]`` that lie in the run."""
     index = np.arange(len(xy))
     low, high = np.maximum(index - half, first), np.minimum(index + half, last) + 1
@@ -247,9 +239,7 @@ def _moving_average(
     return mean
 
 
-def _slow_stretches(
-    slow: Flags, first: Int[np.ndarray, "n"]
-) -> tuple[Int[np.ndarray, "f"], Int[np.ndarray, "f"]]:
+def _slow_stretches(slow: Flags, first: Int[np.ndarray, "n"]) -> tuple[Int[np.ndarray, "f"], Int[np.ndarray, "f"]]:
     """Bounds ``[start, stop)`` of successive slow samples of one run."""
     joined = slow[1:] & slow[:-1] & (first[1:] == first[:-1])
     start = slow & ~np.concatenate([[False], joined])
@@ -257,9 +247,7 @@ def _slow_stretches(
     return np.flatnonzero(start), np.flatnonzero(end) + 1
 
 
-def _number_samples(
-    start: Int[np.ndarray, "f"], stop: Int[np.ndarray, "f"], valid: Flags
-) -> Int[np.ndarray, "n"]:
+def _number_samples(start: Int[np.ndarray, "f"], stop: Int[np.ndarray, "f"], valid: Flags) -> Int[np.ndarray, "n"]:
     """Index of the stretch around each valid sample, -1 outside of all."""
     change = np.zeros(len(valid) + 1, dtype=np.int64)
     change[start] += 1

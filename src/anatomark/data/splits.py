@@ -56,20 +56,14 @@ def split_records(
     if any(record.split is not None for record in records):
         return _given_split(records)
     if not 0 <= fold < n_folds:
-        raise AnatomarkError(
-            f"data.fold is {fold}; with data.n_folds={n_folds} it must be 0 to {n_folds - 1}"
-        )
+        raise AnatomarkError(f"data.fold is {fold}; with data.n_folds={n_folds} it must be 0 to {n_folds - 1}")
     if not 0 <= val_fraction < 1:
         raise AnatomarkError(f"data.val_fraction is {val_fraction}; it must be at least 0 and below 1")
     folds = subject_folds((record.subject for record in records), n_folds, seed)
-    rest = sorted(
-        {subject for number, subjects in enumerate(folds) if number != fold for subject in subjects}
-    )
+    rest = sorted({subject for number, subjects in enumerate(folds) if number != fold for subject in subjects})
     n_val = max(round(val_fraction * len(rest)), 1) if val_fraction > 0 else 0
     if n_val >= len(rest):
-        raise AnatomarkError(
-            f"{len(rest)} subjects are too few to train and validate on; set data.val_fraction=0"
-        )
+        raise AnatomarkError(f"{len(rest)} subjects are too few to train and validate on; set data.val_fraction=0")
     val = set(np.random.default_rng([seed, fold]).permutation(rest)[:n_val].tolist())
     test = set(folds[fold])
     split_of = {record.subject: "test" if record.subject in test else "train" for record in records}
@@ -97,9 +91,7 @@ def check_disjoint(splits: Mapping[str, Sequence[FrameRecord]]) -> None:
 def _given_split(records: Sequence[FrameRecord]) -> dict[str, list[FrameRecord]]:
     without = [record.key for record in records if record.split is None]
     if without:
-        raise AnatomarkError(
-            f"frame {without[0]} has no split while others have one; fill the column or remove it"
-        )
+        raise AnatomarkError(f"frame {without[0]} has no split while others have one; fill the column or remove it")
     splits = {name: [record for record in records if record.split == name] for name in SPLITS}
     for name in ("train", "test"):
         if not splits[name]:

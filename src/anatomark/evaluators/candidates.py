@@ -96,9 +96,7 @@ def _checked(prediction: Prediction) -> tuple[Tensor, Tensor]:
             f" {tuple(maps.shape[1:])}; the model must give both on one grid"
         )
     if not (maps.isfinite().all() and features.isfinite().all()):
-        raise AnatomarkError(
-            f"the prediction of frame {key} is not finite; training diverged, lower the learning rate"
-        )
+        raise AnatomarkError(f"the prediction of frame {key} is not finite; training diverged, lower the learning rate")
     return maps, features
 
 

@@ -59,9 +59,7 @@ def cluster_features(
         AnatomarkError: too few distinct vectors for the smallest k.
     """
     if len(features) == 0:
-        raise AnatomarkError(
-            f"{where}: no landmark at all in the saliency maps; lower `threshold`, or train longer"
-        )
+        raise AnatomarkError(f"{where}: no landmark at all in the saliency maps; lower `threshold`, or train longer")
     n_distinct = len(np.unique(features, axis=0))
     candidates = range(k_range[0], min(k_range[1], n_distinct, len(features) - 1) + 1)
     if not candidates:
@@ -136,9 +134,7 @@ def pick_independent(values: FloatArray, structures: IntArray, n_structures: int
     return np.where(mine.any(axis=0), heights.argmax(axis=0), -1)
 
 
-def pick_joint(
-    values: FloatArray, features: FloatArray, centroids: FloatArray, *, margin_weight: float
-) -> IntArray:
+def pick_joint(values: FloatArray, features: FloatArray, centroids: FloatArray, *, margin_weight: float) -> IntArray:
     """Picks distinct peaks for all structures together.
 
     Maximises ``sum_s log v_i(s) + w * margin(i(s), s)`` over distinct peaks i(s), where the margin of peak i

@@ -135,9 +135,7 @@ class LandmarkDiscovery:
         """
         training, reported = self._collect(pairs)
         if not reported:
-            raise AnatomarkError(
-                "no frame outside the training split to find landmarks in; evaluate on the test split"
-            )
+            raise AnatomarkError("no frame outside the training split to find landmarks in; evaluate on the test split")
         fit = training if self.fit_on == "train" else reported
         groups = {key: self._fit(key, fit.get(key, [])) for key in sorted(reported)}
         frames = [

@@ -70,9 +70,7 @@ class LandmarkGroup:
             saliency=candidates.saliency,
         )
 
-    def _pick(
-        self, candidates: Candidates, clusters: IntArray, margin_weight: float | None
-    ) -> dict[str, int]:
+    def _pick(self, candidates: Candidates, clusters: IntArray, margin_weight: float | None) -> dict[str, int]:
         named = [s for s in candidates.frame.structures if s in self.centroids]
         if not named:
             return {}
@@ -82,9 +80,7 @@ class LandmarkGroup:
             picked = pick_independent(candidates.values, of_cluster[clusters], len(named))
         else:
             centroids = np.stack([self.centroids[s] for s in named])
-            picked = pick_joint(
-                candidates.values, candidates.features, centroids, margin_weight=margin_weight
-            )
+            picked = pick_joint(candidates.values, candidates.features, centroids, margin_weight=margin_weight)
         return {name: int(i) for name, i in zip(named, picked, strict=True) if i >= 0}
 
 
@@ -109,9 +105,7 @@ def fit_group(
     where = f"run {run}, plane {' and '.join(planes)}"
     structures = list(dict.fromkeys(s for c in candidates for s in c.frame.structures))
     features = np.concatenate([c.features for c in candidates])
-    clustering = cluster_features(
-        features, k_range=k_range, n_init=n_init, random_state=random_state, where=where
-    )
+    clustering = cluster_features(features, k_range=k_range, n_init=n_init, random_state=random_state, where=where)
     voting = _draw_voters(candidates, vote_fraction, min_vote_frames, random_state, where)
     names = _vote(candidates, voting, clustering, structures)
     owner = names[clustering.labels]
@@ -127,9 +121,7 @@ def fit_group(
     )
 
 
-def _draw_voters(
-    candidates: Sequence[Candidates], fraction: float, at_least: int, seed: int, where: str
-) -> list[int]:
+def _draw_voters(candidates: Sequence[Candidates], fraction: float, at_least: int, seed: int, where: str) -> list[int]:
     annotated = [i for i, c in enumerate(candidates) if c.frame.ellipse is not None and c.frame.centres]
     if not annotated:
         raise AnatomarkError(

@@ -77,9 +77,7 @@ class LandmarksEvaluator:
             complete = [frame for frame in frames if frame.complete]
             n = min(self.n_examples, len(complete))
             if n:
-                panels = [
-                    _panel(complete[i]) for i in np.linspace(0, len(complete) - 1, n).round().astype(int)
-                ]
+                panels = [_panel(complete[i]) for i in np.linspace(0, len(complete) - 1, n).round().astype(int)]
                 figures[f"Landmarks, {plane}"] = draw_landmark_grid(panels, self.discovery.structures[plane])
         return figures
 

@@ -86,9 +86,7 @@ def left_right_transforms(stack: FrameStack, pairs: Int[Tensor, "2 p"]) -> Float
 def salient_transforms(stack: FrameStack, pairs: Int[Tensor, "2 p"]) -> Float[Tensor, "p 2 3"]:
     """Similarities, flip included, that carry the source's two landmarks onto the target's (eq. 4 and 5)."""
     source, target = stack.landmarks[pairs[0]], stack.landmarks[pairs[1]]
-    return similarity_from_landmarks(
-        source[:, 0], source[:, 1], target[:, 0], target[:, 1], stack.width[pairs[0]]
-    )
+    return similarity_from_landmarks(source[:, 0], source[:, 1], target[:, 0], target[:, 1], stack.width[pairs[0]])
 
 
 def engine_transforms(
@@ -135,13 +133,9 @@ def pair_errors(
     return percent
 
 
-def summarise(
-    errors: Float[Tensor, "p s1"], names: Sequence[str]
-) -> dict[str, dict[str, float | int | None]]:
+def summarise(errors: Float[Tensor, "p s1"], names: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
     """Returns mean, standard error (n - 1) and number of pairs per structure; None where too few are left."""
     n = len(errors)
     means = errors.mean(dim=0).tolist() if n else [None] * len(names)
     spread = (errors.std(dim=0) / n**0.5).tolist() if n > 1 else [None] * len(names)
-    return {
-        name: {"mean": mean, "se": se, "n": n} for name, mean, se in zip(names, means, spread, strict=True)
-    }
+    return {name: {"mean": mean, "se": se, "n": n} for name, mean, se in zip(names, means, spread, strict=True)}

@@ -96,9 +96,7 @@ class RegistrationEvaluator:
     ) -> None:
         for plane, names in discovery.structures.items():
             if len(names) != 2:
-                raise AnatomarkError(
-                    f"`structures` lists {len(names)} for plane {plane}; registration needs two"
-                )
+                raise AnatomarkError(f"`structures` lists {len(names)} for plane {plane}; registration needs two")
         for name in engines or {}:
             if name in BUILT_IN:
                 raise AnatomarkError(f"`engines` holds {name}, which is built in; choose another name")

@@ -109,9 +109,7 @@ def draw_figures(
         )
         for p in chosen
     ]
-    by_structure = {
-        name: {method: e[:, i].numpy() for method, e in errors.items()} for i, name in enumerate(names)
-    }
+    by_structure = {name: {method: e[:, i].numpy() for method, e in errors.items()} for i, name in enumerate(names)}
     return {
         f"Registered pairs, {plane}, from the best to the worst": draw_registration_grid(panels, names[:-1]),
         f"Registration errors, {plane}": draw_error_distribution(

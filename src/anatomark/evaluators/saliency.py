@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from anatomark.callbacks import draw_maps
 from anatomark.evaluators.saliency_report import build_table, describe_conventions
 from anatomark.evaluators.training_attention import TrainingAttention, target_density
+from anatomark.map_figures import draw_maps
 from anatomark.metrics.auc import auc_borji, auc_shuffled
 from anatomark.metrics.saliency import (
     density_scores,

@@ -66,9 +66,7 @@ def _sum_of_gaussians(
     if not sigma > 0:
         raise AnatomarkError(f"sigma is {sigma} px; the Gaussian of a fixation needs a positive width")
     if size[0] % stride or size[1] % stride:
-        raise AnatomarkError(
-            f"stride {stride} does not divide the image of {size[0]} x {size[1]} px (height x width)"
-        )
+        raise AnatomarkError(f"stride {stride} does not divide the image of {size[0]} x {size[1]} px (height x width)")
     x, y, duration = fixations.unbind(-1)
     weight = duration if weighting == "duration" else (duration > 0).to(duration)
     along_x = _profiles(x, size[1], sigma, stride)
@@ -76,9 +74,7 @@ def _sum_of_gaussians(
     return along_y.mT @ along_x
 
 
-def _profiles(
-    centre: Float[Tensor, "b n"], length: int, sigma: float, stride: int
-) -> Float[Tensor, "b n cells"]:
+def _profiles(centre: Float[Tensor, "b n"], length: int, sigma: float, stride: int) -> Float[Tensor, "b n cells"]:
     """One-dimensional Gaussians on the pixels, averaged over each cell."""
     pixels = torch.arange(length, dtype=centre.dtype, device=centre.device)
     gaussian = torch.exp(-0.5 * ((pixels - centre[..., None]) / sigma) ** 2)

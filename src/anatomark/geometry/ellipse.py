@@ -23,9 +23,7 @@ def ellipse_from_mask(mask: Bool[Tensor, "h w"]) -> Ellipse:
     """
     line = mask.cpu().numpy()
     if not line.any():
-        raise AnatomarkError(
-            "the mask is empty, so it has no ellipse; check which colour marks the structure"
-        )
+        raise AnatomarkError("the mask is empty, so it has no ellipse; check which colour marks the structure")
     filled = binary_fill_holes(line)
     assert filled is not None
     edges = [filled]
@@ -64,9 +62,7 @@ def transform_ellipse(ellipse: Ellipse, matrix: Float[Tensor, "2 3"]) -> Ellipse
     if not float(moved["semi_axes"][1]) > 0:
         raise ValueError("an affine map without an inverse: the ellipse's image is no ellipse")
     dtype = ellipse["centre"].dtype
-    return Ellipse(
-        centre=moved["centre"].to(dtype), semi_axes=moved["semi_axes"].to(dtype), angle=moved["angle"]
-    )
+    return Ellipse(centre=moved["centre"].to(dtype), semi_axes=moved["semi_axes"].to(dtype), angle=moved["angle"])
 
 
 def _moments(filled: Bool[np.ndarray, "h w"]) -> tuple[Float[Tensor, "2"], Float[Tensor, "2 2"]]:

@@ -44,9 +44,7 @@ def find_peaks(maps: Float[Tensor, "b h w"], *, min_distance: int = 2, threshold
     values = maps.detach()
     if not values.isfinite().all():
         broken = int((~values.isfinite()).flatten(1).any(1).nonzero()[0])
-        raise AnatomarkError(
-            f"map {broken} of the batch holds NaN or infinity, so it has no peaks; check its model"
-        )
+        raise AnatomarkError(f"map {broken} of the batch holds NaN or infinity, so it has no peaks; check its model")
     is_maximum = values == _window_max(values, min_distance)
     constant = is_maximum.flatten(1).all(1)
     candidates = is_maximum & (values >= threshold) & ~constant[:, None, None]
@@ -114,9 +112,7 @@ def _thin(candidates: Bool[Tensor, "b h w"], radius: int) -> Bool[Tensor, "b h w
     """
     height, width = candidates.shape[-2:]
     # Larger means earlier; 0 marks a closed cell.
-    rank = torch.arange(height * width, 0, -1, device=candidates.device, dtype=torch.int32).view(
-        height, width
-    )
+    rank = torch.arange(height * width, 0, -1, device=candidates.device, dtype=torch.int32).view(height, width)
     kept = torch.zeros_like(candidates)
     open_ = candidates
     while open_.any():

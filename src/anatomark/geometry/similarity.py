@@ -66,9 +66,7 @@ def similarity_from_landmarks(
     return torch.stack([torch.stack(row_x, dim=-1), torch.stack(row_y, dim=-1)], dim=-2)
 
 
-def apply_transform(
-    matrix: Float[Tensor, "*m 2 3"], points: Float[Tensor, "*k n 2"]
-) -> Float[Tensor, "*b n 2"]:
+def apply_transform(matrix: Float[Tensor, "*m 2 3"], points: Float[Tensor, "*k n 2"]) -> Float[Tensor, "*b n 2"]:
     """Maps points (x, y); leading axes broadcast, and the result has the more precise of the two types."""
     dtype = torch.promote_types(matrix.dtype, points.dtype)
     matrix, points = matrix.to(dtype), points.to(dtype)

@@ -35,9 +35,7 @@ def nss(maps: Maps, fixations: Fixations) -> PerFrame:
     values = maps.flatten(1)
     deviation = values.std(1, keepdim=True)
     constant = _is_constant(values)[:, None]
-    score = torch.where(
-        constant, 0, (values - values.mean(1, keepdim=True)) / torch.where(constant, 1, deviation)
-    )
+    score = torch.where(constant, 0, (values - values.mean(1, keepdim=True)) / torch.where(constant, 1, deviation))
     return _mean_at_fixations(score.view_as(maps), fixations)
 
 

@@ -104,6 +104,8 @@ class SaliencyModel(BaseModel):
 
     def _target(self, batch: Batch, stride: int) -> Tensor:
         if "fixations" not in batch:
-            raise AnatomarkError("model=saliency learns from gaze, but this data set has none; add gaze.csv or change data=")
+            raise AnatomarkError(
+                "model=saliency learns from gaze, but this data set has none; add gaze.csv or change data="
+            )
         height, width = batch["image"].shape[-2:]
         return render_density(batch["fixations"], size=(height, width), sigma=self.sigma_px, stride=stride)

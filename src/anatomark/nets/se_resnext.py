@@ -9,6 +9,15 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from anatomark.types import AnatomarkError
+
+# Stride and dilation of each stage by output stride: past it, stages are dilated instead of strided.
+STAGES = {
+    8: ((1, 1), (2, 1), (1, 2), (1, 4)),
+    16: ((1, 1), (2, 1), (2, 1), (1, 2)),
+    32: ((1, 1), (2, 1), (2, 1), (2, 1)),
+}
+
 
 class SqueezeExcitation(nn.Module):
     """Gates each channel by a two-layer network on the channel means."""
@@ -85,41 +94,43 @@ class SEResNeXt(nn.Module):
         output_stride: int = 8,
     ) -> None:
         super().__init__()
-        if output_stride not in (8, 16, 32):
-            raise ValueError(f"output_stride must be 8, 16 or 32, not {output_stride}")
+        if output_stride not in STAGES:
+            raise AnatomarkError(f"output_stride must be one of {list(STAGES)}, not {output_stride}")
         self.conv1 = nn.Conv2d(in_channels, 64, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        channels, reached, dilation = 64, 4, 1
-        for stage, (depth, width) in enumerate(zip(depths, planes, strict=True), start=1):
-            stride = 1 if stage == 1 or reached >= output_stride else 2
-            if stage > 1 and stride == 1:
-                dilation *= 2
-            reached *= stride
-            blocks = []
-            for index in range(depth):
-                # As in torchvision, the first block of a dilated stage keeps the dilation of the stage before.
-                first_dilation = max(dilation // 2, 1) if stage > 1 and stride == 1 else dilation
-                blocks.append(
-                    Bottleneck(
-                        channels_in=channels,
-                        planes=width,
-                        cardinality=cardinality,
-                        base_width=base_width,
-                        stride=stride if index == 0 else 1,
-                        dilation=first_dilation if index == 0 else dilation,
-                    )
-                )
-                channels = width * Bottleneck.expansion
-            setattr(self, f"layer{stage}", nn.Sequential(*blocks))
-        self.out_channels = channels
-        self.stride = reached
+        channels_in = (64, *(Bottleneck.expansion * width for width in planes))
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            _stage(
+                channels_in=channels_in[stage],
+                planes=planes[stage],
+                depth=depths[stage],
+                cardinality=cardinality,
+                base_width=base_width,
+                stride=stride,
+                dilation=dilation,
+            )
+            for stage, (stride, dilation) in enumerate(STAGES[output_stride])
+        )
+        self.out_channels = channels_in[-1]
+        self.stride = output_stride
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f h2 w2"]:
         features = self.maxpool(self.relu(self.bn1(self.conv1(image))))
-        features = self.layer4(self.layer3(self.layer2(self.layer1(features))))
-        return features  # type: ignore[no-any-return]
+        features = self.layer2(self.layer1(features))
+        out: Tensor = self.layer4(self.layer3(features))
+        return out
+
+
+def _stage(*, planes: int, depth: int, channels_in: int, stride: int, dilation: int, **width: int) -> nn.Sequential:
+    # As in torchvision, the first block of a dilated stage keeps the dilation of the stage before.
+    first = Bottleneck(channels_in=channels_in, planes=planes, stride=stride, dilation=max(dilation // 2, 1), **width)
+    channels = planes * Bottleneck.expansion
+    rest = (
+        Bottleneck(channels_in=channels, planes=planes, stride=1, dilation=dilation, **width) for _ in range(depth - 1)
+    )
+    return nn.Sequential(first, *rest)

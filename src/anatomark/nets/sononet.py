@@ -77,7 +77,7 @@ class SonoNetTrunk(nn.Module):
                 )
         self.load_state_dict({key: published[key] for key in wanted}, strict=False)
         with torch.no_grad():
-            self.features[0][0][0].weight.mul_(PUBLISHED_INPUT_SCALE)  # type: ignore[index,union-attr]
+            self.features[0][0][0].weight.mul_(PUBLISHED_INPUT_SCALE)  # type: ignore[index]
 
 
 def _block(channels_in: int, channels_out: int, n_convs: int) -> nn.Sequential:

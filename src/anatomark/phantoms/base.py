@@ -45,9 +45,7 @@ class Phantom(ABC):
 
     name: str
 
-    def __init__(
-        self, root: str | Path, *, n_subjects: int, gaze: GazeFilter, seed: int, workers: int | None
-    ) -> None:
+    def __init__(self, root: str | Path, *, n_subjects: int, gaze: GazeFilter, seed: int, workers: int | None) -> None:
         self.root = Path(root)
         self.n_subjects = n_subjects
         self.gaze = gaze
@@ -109,9 +107,7 @@ class Phantom(ABC):
         with tempfile.TemporaryDirectory(prefix=f".{self.root.name}.", dir=self.root.parent) as scratch:
             fresh = Path(scratch) / "fresh"
             with self._made() as subjects:
-                shown = track(
-                    subjects, f"writing {self.name}", total=self.n_subjects, console=Console(stderr=True)
-                )
+                shown = track(subjects, f"writing {self.name}", total=self.n_subjects, console=Console(stderr=True))
                 write_frames(fresh, (frame for subject in shown for frame in subject))
             (fresh / MARKER).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
             if self.root.exists():

@@ -95,9 +95,7 @@ class Canvas:
         ):
             values += weight * (new - values)
 
-    def reflect(
-        self, weight: Grid, level_db: float, normal: tuple[Grid, Grid] | Vector, power: float
-    ) -> None:
+    def reflect(self, weight: Grid, level_db: float, normal: tuple[Grid, Grid] | Vector, power: float) -> None:
         """Adds a smooth surface that echoes ``cos(incidence) ** power`` of its level."""
         cosine = np.abs(normal[0] * self.beams[0] + normal[1] * self.beams[1])
         echo = weight * self.shimmer * cosine**power * np.float32(10 ** (level_db / 20))

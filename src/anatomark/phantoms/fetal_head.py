@@ -98,12 +98,8 @@ class FetalHeadPhantom(Phantom):
                 moved = view.moved(rng)
                 tissue, grid = _tissue(anatomy, surroundings, plane, moved, texture_seed)
                 image = scanner.image(tissue, moved.sector, grid, self.size, rng)
-                record = truth(
-                    anatomy, plane, moved, key=key, subject=f"subject{subject:04d}", size=self.size
-                )
-                gaze = self.viewer.look(
-                    *gaze_targets(anatomy, plane, moved), self.size[::-1], self.gaze.screen, rng
-                )
+                record = truth(anatomy, plane, moved, key=key, subject=f"subject{subject:04d}", size=self.size)
+                gaze = self.viewer.look(*gaze_targets(anatomy, plane, moved), self.size[::-1], self.gaze.screen, rng)
                 frames.append(RawFrame(record=record, image=image, gaze=gaze))
         return frames
 

@@ -70,9 +70,7 @@ class View:
         return replace(self, pose=pose, spacing_mm=self.spacing_mm / zoom)
 
 
-def truth(
-    anatomy: Anatomy, plane: Plane, view: View, *, key: str, subject: str, size: tuple[int, int]
-) -> FrameRecord:
+def truth(anatomy: Anatomy, plane: Plane, view: View, *, key: str, subject: str, size: tuple[int, int]) -> FrameRecord:
     """All annotations of a frame of ``size`` (H, W), in px of its file."""
     named = landmarks(anatomy, plane)
     xy = view.pose.to_frame(np.array(list(named.values())))

@@ -43,9 +43,7 @@ class Surroundings:
         )
 
 
-def paint_surroundings(
-    canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: np.random.Generator
-) -> None:
+def paint_surroundings(canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: np.random.Generator) -> None:
     """Paints fluid, uterine wall, placenta and abdominal wall; the head is painted over them."""
     shape = (canvas.p.shape[0], canvas.p.shape[1])
     canvas.paint(np.ones(shape, np.float32), -56.0, 0.02)

@@ -177,9 +177,7 @@ class PointSpread:
         self._axial = _gaussian_transfer(self._lengths[0], np.array([axial])).T
         self._lateral = _gaussian_transfer(self._lengths[1], lateral)
 
-    def __call__(
-        self, signal: Complex64[np.ndarray, "depths beams"]
-    ) -> Complex64[np.ndarray, "depths beams"]:
+    def __call__(self, signal: Complex64[np.ndarray, "depths beams"]) -> Complex64[np.ndarray, "depths beams"]:
         depths, beams = signal.shape
         spectrum = scipy.fft.fft(signal, n=self._lengths[0], axis=0) * self._axial
         signal = scipy.fft.ifft(spectrum, axis=0, overwrite_x=True)[:depths]
@@ -187,9 +185,7 @@ class PointSpread:
         return np.asarray(scipy.fft.ifft(spectrum, axis=1, overwrite_x=True)[:, :beams])
 
 
-def scan_convert(
-    polar: PolarMap, sector: Sector, grid: PolarGrid, size: tuple[int, int]
-) -> UInt8[np.ndarray, "h w"]:
+def scan_convert(polar: PolarMap, sector: Sector, grid: PolarGrid, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     """Brightness in [0, 1] on the polar grid to grey levels of a frame of ``size`` (H, W), 0 outside."""
     y = (np.arange(size[0]) - sector.apex[1]).astype(np.float32)[:, None]
     x = (np.arange(size[1]) - sector.apex[0]).astype(np.float32)

@@ -34,9 +34,7 @@ class ElastixSimilarity:
 
     def __init__(self, *, resolutions: int = 4, iterations: int = 256, seed: int = 0) -> None:
         if min(resolutions, iterations) < 1:
-            raise AnatomarkError(
-                f"elastix: resolutions={resolutions}, iterations={iterations}; give at least 1"
-            )
+            raise AnatomarkError(f"elastix: resolutions={resolutions}, iterations={iterations}; give at least 1")
         try:
             importlib.metadata.version("itk-elastix")
         except importlib.metadata.PackageNotFoundError:

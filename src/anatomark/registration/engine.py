@@ -27,9 +27,7 @@ def as_array(image: Float[Tensor, "h w"], role: str, *, min_side: int = 1) -> Fl
         )
     array: Float32[np.ndarray, "h w"] = np.ascontiguousarray(image.detach().cpu().numpy(), dtype=np.float32)
     if not np.isfinite(array).all():
-        raise AnatomarkError(
-            f"the {role} image holds NaN or infinity and cannot be registered; check its file"
-        )
+        raise AnatomarkError(f"the {role} image holds NaN or infinity and cannot be registered; check its file")
     return array
 
 

@@ -69,9 +69,7 @@ class KeypointRansac:
         if in_source is None or in_target is None:
             return None
         (source_xy, source_features), (target_xy, target_features) = in_source, in_target
-        matches = match_descriptors(
-            source_features, target_features, cross_check=True, max_ratio=self.max_ratio
-        )
+        matches = match_descriptors(source_features, target_features, cross_check=True, max_ratio=self.max_ratio)
         if len(matches) < MIN_MATCHES:
             return None
         with warnings.catch_warnings():

@@ -51,9 +51,7 @@ def register_pairs(
         AnatomarkError: ``workers`` is negative, or the engine refuses an image.
     """
     if workers < 0:
-        raise AnatomarkError(
-            f"`workers` is {workers}; give 0 for this process alone, or the number of processes"
-        )
+        raise AnatomarkError(f"`workers` is {workers}; give 0 for this process alone, or the number of processes")
     matrices = torch.eye(2, 3, dtype=torch.float64).repeat(len(pairs), 1, 1)
     found = torch.zeros(len(pairs), dtype=torch.bool)
     results = _results(engine, images, [(i, j) for i, j in pairs.tolist()], workers)

@@ -25,9 +25,7 @@ class SimpleITKSimilarity:
 
     def __init__(self, *, resolutions: int = 4, iterations: int = 256) -> None:
         if min(resolutions, iterations) < 1:
-            raise AnatomarkError(
-                f"SimpleITK: resolutions={resolutions}, iterations={iterations}; give at least 1"
-            )
+            raise AnatomarkError(f"SimpleITK: resolutions={resolutions}, iterations={iterations}; give at least 1")
         self.resolutions = resolutions
         self.iterations = iterations
 

@@ -51,9 +51,7 @@ def read_andersson(root: Path) -> list[LabelledRecording]:
     """
     files = sorted(require(root, f"the folder with {PATTERN} of Andersson et al. 2017").rglob(PATTERN))
     if not files:
-        raise AnatomarkError(
-            f"{root} holds no {PATTERN}; expected the labelled data of Andersson et al. 2017"
-        )
+        raise AnatomarkError(f"{root} holds no {PATTERN}; expected the labelled data of Andersson et al. 2017")
     return [read_recording(file) for file in files]
 
 

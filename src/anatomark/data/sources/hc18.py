@@ -4,10 +4,9 @@ import math
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from anatomark.data.frames import FrameRecord, read_image
-from anatomark.geometry.ellipse import ellipse_from_mask
+from anatomark.data.sources.masks import head_ellipse
 from anatomark.types import AnatomarkError, require
 
 TABLE = "training_set_pixel_size_and_HC.csv"
@@ -42,9 +41,7 @@ class Hc18:
         if missing:
             raise AnatomarkError(f"{path} lacks the column {missing[0]!r}; expected {EXPECTED}")
         folder = require(self.root / "training_set", EXPECTED)
-        rows = [
-            (folder / name, float(spacing)) for name, spacing in table[list(COLUMNS)].itertuples(index=False)
-        ]
+        rows = [(folder / name, float(spacing)) for name, spacing in table[list(COLUMNS)].itertuples(index=False)]
         records = [_record(file, spacing) for file, spacing in rows if file.is_file()]
         if not records:
             raise AnatomarkError(f"{folder} holds none of the frames of {TABLE}; expected {EXPECTED}")
@@ -62,5 +59,5 @@ def _record(file: Path, spacing_mm: float) -> FrameRecord:
         file=file,
         spacing_mm=(spacing_mm, spacing_mm),
         size=(mask.shape[1], mask.shape[0]),
-        ellipse=ellipse_from_mask(torch.from_numpy(mask)),
+        ellipse=head_ellipse(mask, annotation),
     )

@@ -3,6 +3,7 @@
 Real gaze, not medical.
 """
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,17 @@ from torch import Tensor
 from anatomark.data.frames import FrameRecord
 from anatomark.types import AnatomarkError, require
 
+# What scipy raises for broken, truncated and foreign files, and what another structure than OSIE's gives.
+UNREADABLE = (
+    MatReadError,
+    zlib.error,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+)
 EXPECTED = "OSIE's folder with data/eye/fixations.mat and data/stimuli/*.jpg"
 
 
@@ -46,17 +58,11 @@ class Osie:
         try:
             entries = np.atleast_1d(loadmat(table, squeeze_me=True, struct_as_record=False)["fixations"])
             records = [self._record(entry, stimuli / str(entry.img)) for entry in entries]
-        except (MatReadError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
-            raise AnatomarkError(
-                f"{table} is not OSIE's table of fixations ({error}); download it again"
-            ) from error
-        present = sorted(
-            (record for record in records if record.file.is_file()), key=lambda record: record.key
-        )
+        except UNREADABLE as error:
+            raise AnatomarkError(f"{table} is not OSIE's table of fixations ({error}); download it again") from error
+        present = sorted((record for record in records if record.file.is_file()), key=lambda record: record.key)
         if not present:
-            raise AnatomarkError(
-                f"{stimuli} holds none of the pictures of fixations.mat; expected {EXPECTED}"
-            )
+            raise AnatomarkError(f"{stimuli} holds none of the pictures of fixations.mat; expected {EXPECTED}")
         return present
 
     def _record(self, entry: Any, file: Path) -> FrameRecord:

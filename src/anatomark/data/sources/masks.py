@@ -1,0 +1,26 @@
+"""Masks as data sets publish them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from anatomark.geometry.ellipse import ellipse_from_mask
+from anatomark.types import AnatomarkError, Ellipse
+
+
+def head_ellipse(mask: Bool[np.ndarray, "h w"], file: Path) -> Ellipse:
+    """The ellipse of a head's filled mask or outline.
+
+    Args:
+        mask: the head.
+        file: where it was read.
+
+    Raises:
+        AnatomarkError: the mask shows no ellipse; names the file.
+    """
+    try:
+        return ellipse_from_mask(torch.from_numpy(mask))
+    except AnatomarkError as error:
+        raise AnatomarkError(f"{file}: {error}") from error

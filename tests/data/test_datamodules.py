@@ -1,0 +1,340 @@
+"""The data module: what is in a batch, which frames are drawn, and that nobody is in two splits."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from anatomark.data.datamodules import FrameDataModule, balance_weights, collate
+from anatomark.data.frames import FrameDataset, FrameRecord
+from anatomark.data.frames_folder import FramesFolder
+from anatomark.data.transforms import Compose, Fit, RandomFlip, RandomGamma, Spatial
+from anatomark.types import AnatomarkError
+from frames_fixture import GAZE
+
+FIT = Compose(steps=[Spatial(steps=[Fit(height=32, width=40)])])
+AUGMENT = Compose(steps=[Spatial(steps=[RandomFlip(), Fit(height=32, width=40)]), RandomGamma()])
+POINT = torch.tensor([3.0, 4.0])
+BOX = torch.tensor([1.0, 1.0, 5.0, 5.0])
+
+
+@dataclass
+class Listed:
+    """A source of records made in the test."""
+
+    records: list[FrameRecord]
+    name: str = "listed"
+
+    def __call__(self):
+        return self.records
+
+
+def module(records, **options):
+    """Data module of records, or of the frames folder at a path."""
+    folder = isinstance(records, Path)
+    return FrameDataModule(
+        root=records if folder else "unused",
+        source=(lambda root: FramesFolder(root=root, gaze=GAZE)) if folder else lambda root: Listed(records),
+        **{
+            "train_transform": FIT,
+            "eval_transform": FIT,
+            "batch_size": 3,
+            "n_folds": 3,
+            "val_fraction": 0.5,
+            **options,
+        },
+    )
+
+
+def ready(records, **options):
+    made = module(records, **options)
+    made.setup()
+    return made
+
+
+def record(folder, key, *, grey=0, **fields):
+    file = folder / f"{key}.png"
+    iio.imwrite(file, np.full((32, 40), grey, np.uint8))
+    return FrameRecord(**{"key": key, "subject": key, "file": file, **fields})
+
+
+def sample(key="a", rows=1, size=(8, 9), **fields):
+    return {
+        "key": key,
+        "subject": key,
+        "image": torch.full((1, *size), float(rows)),
+        "spacing_mm": torch.ones(2),
+        "fixations": torch.arange(3.0 * rows).reshape(rows, 3) + 1,
+        **fields,
+    }
+
+
+def keys(batches):
+    return [s["key"] for batch in batches for s in batch["samples"]]
+
+
+def subjects(batches):
+    return {s["subject"] for batch in batches for s in batch["samples"]}
+
+
+def test_collate_stacks_and_pads_with_rows_of_zero_duration():
+    samples = [sample("a", 2, label=1), sample("b", 0, label=0), sample("c", 3, label=2)]
+    batch = collate(samples)
+    assert batch["samples"] == samples
+    assert batch["image"].shape == (3, 1, 8, 9)
+    assert batch["image"][:, 0, 0, 0].tolist() == [2, 0, 3]
+    assert batch["fixations"].shape == (3, 3, 3)
+    for padded, s in zip(batch["fixations"], samples, strict=True):
+        n = len(s["fixations"])
+        assert torch.equal(padded[:n], s["fixations"])
+        assert (padded[n:] == 0).all()
+    assert batch["label"].tolist() == [1, 0, 2]
+    assert batch["label"].dtype == torch.int64
+
+
+@pytest.mark.parametrize("key", ["fixations", "label"])
+def test_what_a_sample_lacks_its_batch_lacks(key):
+    samples = [sample("a", label=1), sample("b", label=1)]
+    assert key in collate(samples)
+    del samples[1][key]
+    assert set(collate(samples)) == {"samples", "image", "fixations", "label"} - {key}
+
+
+def test_unequal_sizes_are_refused_with_both_frames_and_the_remedy():
+    with pytest.raises(AnatomarkError) as caught:
+        collate([sample("first"), sample("wide", size=(8, 10))])
+    message = str(caught.value)
+    assert "frame wide is (1, 8, 10) and first (1, 8, 9)" in message
+    assert "Fit" in message
+    assert "\n" not in message
+
+
+def test_every_frame_is_in_one_split_and_no_subject_in_two(tiny_frames):
+    data = ready(tiny_frames, batch_size=5)
+    parts = {"train": data.train_dataloader(), "val": data.val_dataloader(), "test": data.test_dataloader()}
+    people = {name: subjects(loader) for name, loader in parts.items()}
+    assert {name: len(found) for name, found in people.items()} == {"train": 2, "val": 2, "test": 2}
+    assert len(set.union(*people.values())) == 6
+    for name, loader in parts.items():
+        (batch,) = loader
+        assert batch["image"].shape == (4, 1, 32, 40)
+        assert {s["split"] for s in batch["samples"]} == {name}
+        assert len(set(keys([batch]))) == 4
+
+
+def test_each_subject_is_tested_in_one_fold(tiny_frames):
+    tested = Counter(key for fold in range(3) for key in keys(ready(tiny_frames, fold=fold).test_dataloader()))
+    assert len(tested) == 12
+    assert set(tested.values()) == {1}
+
+
+def test_split_seed_and_not_the_training_seed_makes_the_split(tiny_frames):
+    drawn = []
+    for training_seed, split_seed in ((0, 0), (1, 0), (0, 4)):
+        torch.manual_seed(training_seed)
+        np.random.seed(training_seed)  # noqa: NPY002  Lightning seeds NumPy's global stream
+        drawn.append(keys(ready(tiny_frames, split_seed=split_seed).test_dataloader()))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_subject_in_two_given_splits_is_refused(tmp_path):
+    splits = {"a": "train", "b": "test", "c": "val"}
+    frames = [record(tmp_path, key, split=split) for key, split in splits.items()]
+    assert [r.key for r in ready(frames).records["val"]] == ["c"]
+    frames[2] = replace(frames[2], subject="a")
+    with pytest.raises(AnatomarkError, match=r"subject a is in both train \(frame a\) and val \(frame c\)"):
+        module(frames).setup()
+
+
+def test_source_is_read_once(tmp_path):
+    data = ready([record(tmp_path, key) for key in "abcdef"])
+    before = data.records
+    data.source = None
+    data.setup("test")
+    assert data.records is before
+
+
+def test_same_seed_gives_the_same_batches_and_each_epoch_is_a_new_order(tiny_frames):
+    def epochs(seed):
+        torch.manual_seed(seed)
+        loader = ready(tiny_frames, train_transform=AUGMENT, val_fraction=0).train_dataloader()
+        return [list(loader) for _ in range(2)]
+
+    first, again, other = epochs(0), epochs(0), epochs(1)
+    for epoch, same in zip(first, again, strict=True):
+        assert keys(epoch) == keys(same)
+        for batch, twin in zip(epoch, same, strict=True):
+            assert torch.equal(batch["image"], twin["image"])
+            assert torch.equal(batch["fixations"], twin["fixations"])
+    assert keys(first[0]) != keys(first[1])
+    assert keys(first[0]) != keys(other[0])
+
+
+def test_augmentation_reaches_training_frames_only(tiny_frames):
+    inverted = Compose(steps=[FIT, lambda s: {**s, "image": -s["image"]}])
+    data = ready(tiny_frames, train_transform=inverted)
+    assert all((batch["image"] <= 0).all() for batch in data.train_dataloader())
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        assert all((batch["image"] >= 0).all() for batch in loader)
+    assert data.evaluation_dataset(["train"])[0]["image"].max() > 0
+
+
+def test_single_viewing_is_for_training_only(tmp_path):
+    viewings = (torch.tensor([[1.0, 1.0, 9.0]]), torch.tensor([[2.0, 2.0, 9.0], [3.0, 3.0, 9.0]]))
+    frames = [record(tmp_path, key, viewings=viewings) for key in "abcdef"]
+    data = ready(frames, single_viewing=True, batch_size=1)
+    torch.manual_seed(0)
+    lengths = [batch["fixations"].shape[1] for _ in range(10) for batch in data.train_dataloader()]
+    assert set(lengths) == {1, 2}
+    assert {batch["fixations"].shape[1] for batch in data.val_dataloader()} == {3}
+
+
+@pytest.mark.parametrize(
+    ("draws", "batch_size", "expected"),
+    [
+        (None, 8, [8]),  # 8 training frames
+        (None, 3, [3, 3]),  # an incomplete last batch is dropped
+        (None, 100, [8]),  # unless it is the only one
+        (20, 5, [5, 5, 5, 5]),
+        (2, 5, [2]),
+    ],
+)
+@pytest.mark.parametrize("balance", [(), ("csp",)])
+def test_draws_per_epoch(tiny_frames, draws, batch_size, expected, balance):
+    data = ready(tiny_frames, draws_per_epoch=draws, batch_size=batch_size, balance=balance, val_fraction=0)
+    assert len(data.records["train"]) == 8
+    loader = data.train_dataloader()
+    assert [len(batch["image"]) for batch in loader] == expected
+    assert len(loader) == len(expected)
+
+
+def test_more_draws_than_frames_show_every_frame_equally_often(tiny_frames):
+    data = ready(tiny_frames, draws_per_epoch=24, batch_size=4, val_fraction=0)
+    assert set(Counter(keys(data.train_dataloader())).values()) == {3}
+
+
+def test_balance_weights_by_hand(tmp_path):
+    shown = [("csp",), ("csp", "lv"), ("lv",), ("lv",), ("lv",), ()]
+    frames = [record(tmp_path, str(n), points=dict.fromkeys(names, POINT)) for n, names in enumerate(shown)]
+    # CSP is in two frames and LV in four: shares of 1/2 and 1/4 each.
+    expected = torch.tensor([0.5, 0.75, 0.25, 0.25, 0.25, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(balance_weights(frames, ["csp", "lv"]), expected)
+    boxed = [replace(frame, points={}, boxes=dict.fromkeys(frame.points, BOX)) for frame in frames]
+    torch.testing.assert_close(balance_weights(boxed, ["csp", "lv"]), expected)
+    assert (balance_weights(frames, []) == 0).all()
+
+
+def test_balanced_draws_show_the_rarer_structure_as_often(tmp_path):
+    frames = [record(tmp_path, f"csp{n}", split="train", points={"csp": POINT}) for n in range(2)]
+    frames += [record(tmp_path, f"lv{n}", split="train", points={"lv": POINT}) for n in range(8)]
+    frames.append(record(tmp_path, "none", split="train"))
+    frames.append(record(tmp_path, "test", split="test"))
+    data = ready(frames, balance=["csp", "lv"], draws_per_epoch=1000, batch_size=50, cache=True)
+    torch.manual_seed(0)
+    drawn = Counter(keys(data.train_dataloader()))
+    assert sum(drawn.values()) == 1000
+    assert drawn["csp0"] + drawn["csp1"] == pytest.approx(500, abs=65)  # four standard deviations
+    assert len(drawn) == 10
+    assert not drawn["none"]
+
+
+def test_balance_of_a_structure_nobody_has(tmp_path):
+    data = ready([record(tmp_path, key, points={"csp": POINT}) for key in "abcdef"], balance=["CSP"])
+    with pytest.raises(AnatomarkError, match=r"data.balance names 'CSP', but no training frame has"):
+        data.train_dataloader()
+
+
+@pytest.mark.parametrize("option", ["batch_size", "draws_per_epoch"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_counts_out_of_range(option, value):
+    with pytest.raises(AnatomarkError, match=rf"data\.{option} is {value}; .* at least 1"):
+        module([], **{option: value})
+
+
+class Regression(pl.LightningModule):
+    """Trains a little and counts batches."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 8)
+        self.seen = Counter()
+
+    def training_step(self, batch, batch_idx):
+        self.seen["train"] += 1
+        return self.layer(batch["image"]).square().mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.seen["val"] += 1
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+
+@pytest.mark.parametrize(("val_fraction", "seen"), [(0.5, {"train": 2, "val": 2}), (0, {"train": 4})])
+def test_lightning_trains_with_and_without_a_validation_set(tiny_frames, val_fraction, seen):
+    data = module(tiny_frames, val_fraction=val_fraction, batch_size=2)
+    model = Regression()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=1.0 if val_fraction else 0,
+    )
+    trainer.fit(model, datamodule=data)
+    assert model.seen == seen
+
+
+def test_transfer_moves_the_stacked_tensors_and_leaves_the_samples_alone():
+    samples = [sample("a", 2, label=1), sample("b", 1, label=0)]
+    batch = collate(samples)
+    moved = module([]).transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert set(moved) == set(batch)
+    for name in ("image", "fixations", "label"):
+        assert moved[name].is_meta
+        assert moved[name].shape == batch[name].shape
+    assert moved["samples"] is batch["samples"]
+    assert not any(v.is_meta for s in moved["samples"] for v in s.values() if isinstance(v, torch.Tensor))
+
+
+def test_predicted_frames_are_those_of_the_evaluation_in_its_order(tiny_frames):
+    data = ready(tiny_frames)
+    assert keys(data.predict_dataloader()) == [r.key for r in data.records["test"]]
+    data.predict_splits = ("val", "train")
+    expected = [r.key for split in ("val", "train") for r in data.records[split]]
+    assert keys(data.predict_dataloader()) == expected
+    assert [s["key"] for s in data.evaluation_dataset(("val", "train"))] == expected
+
+
+def test_evaluation_keeps_the_order_of_the_source(tiny_frames):
+    data = ready(tiny_frames)
+    order = [r.key for r in FramesFolder(root=tiny_frames, gaze=GAZE)()]
+    for loader in (data.test_dataloader(), data.val_dataloader()):
+        found = keys(loader)
+        assert found == sorted(found, key=order.index)
+
+
+def test_cached_frames_are_read_once_and_equal(tiny_frames, monkeypatch):
+    data = ready(tiny_frames, cache=True, val_fraction=0, batch_size=8)
+    fresh = {s["key"]: s["image"] for s in FrameDataset(data.records["train"], transform=FIT)}
+    loader = data.train_dataloader()
+    assert keys(loader)
+    monkeypatch.setattr("anatomark.data.frames.read_image", None)
+    for batch in loader:
+        for s in batch["samples"]:
+            assert torch.equal(s["image"], fresh[s["key"]])
+
+
+def test_workers_that_cache_outlive_the_epoch():
+    for cache, workers, kept in ((True, 2, True), (False, 2, False), (True, 0, False)):
+        loader = module([], cache=cache, num_workers=workers).loader_options
+        assert (loader["persistent_workers"], loader["num_workers"]) == (kept, workers)
