@@ -51,6 +51,7 @@ def evaluate(cfg: DictConfig) -> None:
         {split for evaluator in evaluators for split in evaluator.splits}, key=("train", "val", "test").index
     )
     streams = [predict(run, config, splits) for run, config in zip(runs, configs, strict=True)]
+    log.info("evaluating: %s", ", ".join(type(evaluator).__name__ for evaluator in evaluators))
     reports = [evaluator(PooledPredictions(streams)) for evaluator in evaluators]
     folder = Path(HydraConfig.get().runtime.output_dir)
     page = write_reports(

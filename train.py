@@ -41,8 +41,11 @@ def train(cfg: DictConfig) -> float | None:
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
     cfg, checkpoint = resume(cfg, hydra_cfg.overrides.task) if cfg.resume else (start(cfg), None)
+    if not (isinstance(cfg.seed, int) and 0 <= cfg.seed < 2**32):
+        raise AnatomarkError(f"seed is {cfg.seed}; it must be a whole number from 0 to {2**32 - 1}")
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.data)
+    log.info("reading %s", cfg.data.root)
     datamodule.setup()
     if (cfg.monitor or "").startswith("val/") and not (datamodule.val_dataloader() and cfg.trainer.limit_val_batches):
         raise AnatomarkError(f"monitor={cfg.monitor} needs validation frames, and there are none; set monitor=null")
@@ -52,6 +55,8 @@ def train(cfg: DictConfig) -> float | None:
     loggers, callbacks = instantiate_all(cfg.logger), instantiate_all(cfg.callbacks)
     trainer = make_trainer(cfg.trainer, default_root_dir=folder, callbacks=callbacks, logger=loggers)
     save_config(cfg, folder, hydra_cfg.runtime.choices)
+    if checkpoint is None:
+        (folder / "metrics.csv").unlink(missing_ok=True)  # of an earlier training, where hydra.run.dir names the folder
     status = "failed"
     try:
         trainer.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)

@@ -5,6 +5,7 @@ from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from anatomark.map_figures import draw_maps
 from anatomark.pictures import encode_png, log_picture
@@ -82,6 +83,21 @@ class MapImages(pl.Callback):
     def _draws_now(self, trainer: pl.Trainer) -> bool:
         trial = trainer.sanity_checking or bool(getattr(trainer, "fast_dev_run", False))
         return not trial and trainer.current_epoch % self.every_n_epochs == 0
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoints in a run folder that may be moved: a resumed run still knows its best epoch."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a saved state, with the files where the run folder lies now."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "", Path(path).name)) if path else path
+
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = {name: here(state_dict[name]) for name in names}
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": best, "dirpath": self.dirpath})
 
 
 class RandomState(pl.Callback):

@@ -26,6 +26,7 @@ def run_command(main: Callable[[], Any]) -> None:
         main: the decorated function.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # its own, not the user's
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a run that resumes
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so errors are reported in one place
     with readable_errors(debug="debug=true" in [word.lower() for word in sys.argv[1:]]):
         register_resolvers()

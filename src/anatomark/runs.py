@@ -8,6 +8,7 @@ targets are instantiated, and checkpoints are read as plain tensors.
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,7 @@ def load_config(run: str | Path) -> DictConfig:
     for group, choice in cfg.choices.items():
         # They become words of the command line, where others could redirect Hydra to foreign code.
         if not _is_group(group) or not (choice is None or _is_name(choice)):
-            raise AnatomarkError(f"{path}: {choice!r} is no choice of {group!r}; restore the file")
+            raise AnatomarkError(f"{path}: {choice!r} is no choice of the group {str(group)!r}; restore the file")
     return cfg
 
 
@@ -162,7 +163,7 @@ def _leaves(cfg: DictConfig) -> dict[str, Any]:
 
     def visit(node: DictConfig, prefix: str) -> None:
         for key in node:
-            path = f"{prefix}{key}"
+            path = prefix + str(key)
             if path in POINTERS or OmegaConf.is_missing(node, key):
                 continue
             value = node[key]
@@ -205,7 +206,9 @@ def load_weights(model: "nn.Module", path: Path) -> None:
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about odd files, which are refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         shapes_of = {key: value.shape for key, value in state.items()}
     except pickle.UnpicklingError as error:
         raise AnatomarkError(f"{path} is damaged, or holds code beside weights; use another one") from error

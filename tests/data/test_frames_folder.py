@@ -168,7 +168,7 @@ def test_writer_streams_and_leaves_nothing_half_written(tmp_path):
 
 
 def test_writer_refuses_no_frames_and_two_of_one_key(tmp_path):
-    with pytest.raises(AnatomarkError, match="there are no frames to write to .*set; make at least one"):
+    with pytest.raises(AnatomarkError, match=r"there are no frames to write to .*set; make at least one"):
         write_frames(tmp_path / "set", [])
     with pytest.raises(AnatomarkError, match="two frames have the key s1_TV"):
         write_frames(tmp_path / "set", [make_frame(1, "TV"), make_frame(1, "TV")])

@@ -1,6 +1,5 @@
-"""The public data sets, in miniature copies of their layouts and for real."""
+"""Fetal brain masks and HC18, in miniature copies of their layouts and for real."""
 
-import math
 from collections import Counter
 
 import imageio.v3 as iio
@@ -9,15 +8,13 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from scipy.io import savemat
+from refusal import refused
 from scipy.special import ellipe
 
 from anatomark.data.frames import FrameDataset, FrameSource
 from anatomark.data.sources.fetal_brain import FetalBrain, structure_masks
 from anatomark.data.sources.hc18 import Hc18
-from anatomark.data.sources.osie import Osie
 from anatomark.data.sources.simulated_gaze import SimulatedGaze
-from anatomark.types import AnatomarkError
 
 SHAPE = (120, 160)
 ROWS, COLUMNS = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -60,13 +57,6 @@ def write_brain(root, masks, *, palette=False):
 
 def brain(root, **options):
     return FetalBrain(root=root, gaze=SimulatedGaze(**options))
-
-
-def refused(source):
-    with pytest.raises(AnatomarkError) as caught:
-        source()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_colours_mean_what_the_heads_presence_says():
@@ -207,44 +197,6 @@ def test_hc18_pixel_size_out_of_range(tmp_path, spacing):
     assert "pixel size of 003_HC.png is" in refused(Hc18(root=root))
 
 
-def write_osie(root, pictures):
-    for folder in ("eye", "stimuli"):
-        (root / "data" / folder).mkdir(parents=True)
-    entries = []
-    for name, viewers in pictures.items():
-        iio.imwrite(root / "data" / "stimuli" / name, np.zeros((600, 800, 3), np.uint8))
-        fields = ("fix_x", "fix_y", "fix_duration")
-        subjects = [dict(zip(fields, np.array(rows, float).reshape(-1, 3).T, strict=True)) for rows in viewers]
-        entries.append({"img": name, "subjects": subjects})
-    savemat(root / "data" / "eye" / "fixations.mat", {"fixations": entries})
-    return root
-
-
-@pytest.mark.parametrize("n_pictures", [1, 2])
-def test_osie_pictures_are_subjects_and_viewers_are_viewings(tmp_path, n_pictures):
-    viewers = [[[10, 20, 100], [30, 40, 200]], [[50.5, 60, 300]], []]
-    root = write_osie(tmp_path / "set", {f"{1002 - n}.png": viewers for n in range(n_pictures)})
-    records = Osie(root=root)()
-    assert [r.key for r in records] == [r.subject for r in records] == ["1001", "1002"][2 - n_pictures :]
-    rows = [viewing.tolist() for viewing in records[0].viewings]
-    assert rows == [[[10, 20, 100], [30, 40, 200]], [[50.5, 60, 300]]]
-    assert FrameDataset(records)[0]["image"].shape == (1, 600, 800)
-
-
-def test_osie_folder_that_is_not_one(tmp_path):
-    assert "expected OSIE's folder with data/eye/fixations.mat" in refused(Osie(root=tmp_path))
-    root = write_osie(tmp_path / "set", {"1001.png": [[[1, 2, 3]]]})
-    (root / "data" / "stimuli" / "1001.png").unlink()
-    assert "holds none of the pictures" in refused(Osie(root=root))
-    table = root / "data" / "eye" / "fixations.mat"
-    for content in (b"", b"no mat file", table.read_bytes()[:200]):
-        table.write_bytes(content)
-        assert "fixations.mat is not OSIE's table of fixations" in refused(Osie(root=root))
-    for wrong in ({"other": 1}, {"fixations": 1}, {"fixations": [{"img": "1001.png"}]}):
-        savemat(table, wrong)
-        assert "fixations.mat is not OSIE's table of fixations" in refused(Osie(root=root))
-
-
 @pytest.mark.real_data
 def test_real_fetal_brain(data_dir):
     records = brain(data_dir / "fetal_brain")()
@@ -275,16 +227,3 @@ def test_real_hc18_ellipses_have_the_published_circumference(data_dir):
         circumference = 4 * major * ellipe(1 - (minor / major) ** 2) * record.spacing_mm[0]
         published = table.loc[f"{record.key}.png", "head circumference (mm)"]
         assert circumference == pytest.approx(published, rel=0.02)
-
-
-@pytest.mark.real_data
-def test_real_osie(data_dir):
-    records = Osie(root=data_dir / "osie")()
-    assert len(records) == len({record.subject for record in records}) == 117
-    assert {len(record.viewings) for record in records} == {15}
-    rows = torch.cat([viewing for record in records for viewing in record.viewings])
-    assert len(rows) == 16550
-    assert math.isclose(rows[:, 2].min(), 20)
-    # People look at the middle of photographs.
-    assert rows[:, :2].mean(0).tolist() == pytest.approx([400, 300], abs=60)
-    assert FrameDataset(records)[0]["image"].shape == (1, 600, 800)

@@ -61,6 +61,8 @@ class FrameDataModule(pl.LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise AnatomarkError(f"data.batch_size is {batch_size}; it must be at least 1")
+        if num_workers < 0:
+            raise AnatomarkError(f"data.num_workers is {num_workers}; it must be 0 (no workers) or more")
         if draws_per_epoch is not None and draws_per_epoch < 1:
             raise AnatomarkError(
                 f"data.draws_per_epoch is {draws_per_epoch}; make it at least 1, or null for all frames"

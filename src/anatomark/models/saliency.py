@@ -41,6 +41,8 @@ class SaliencyModel(BaseModel):
         **optimisation: Any,
     ) -> None:
         super().__init__(**optimisation)
+        if reduction < 1:
+            raise AnatomarkError(f"model.reduction is {reduction}; it must be at least 1 (images as they are)")
         self.net = net
         self.sigma_px = sigma_px
         self.reduction = reduction
@@ -71,15 +73,15 @@ class SaliencyModel(BaseModel):
         density, features = self._augmented(batch["image"])
         if not bool(torch.isfinite(density).all()):
             raise AnatomarkError("the saliency network predicts NaN; train again with a lower learning rate")
-        maps = density / density.amax((1, 2), keepdim=True)
         return [
             {"key": sample["key"], "maps": saliency[None], "map_stride": self.stride, "features": vectors}
-            for sample, saliency, vectors in zip(batch["samples"], maps, features, strict=True)
+            for sample, saliency, vectors in zip(batch["samples"], _to_maps(density), features, strict=True)
         ]
 
     def _score(self, stage: str, batch: Batch, density: Tensor) -> None:
         subjects = [sample["subject"] for sample in batch["samples"]]
-        self._scores(stage).update(density, self._target(batch, 1), batch["fixations"], subjects)
+        # Scored as they are predicted, so that an evaluation of the stored maps rounds alike.
+        self._scores(stage).update(_to_maps(density), self._target(batch, 1), batch["fixations"], subjects)
 
     def _log_scores(self, stage: str) -> None:
         scores = self._scores(stage)
@@ -109,3 +111,7 @@ class SaliencyModel(BaseModel):
             )
         height, width = batch["image"].shape[-2:]
         return render_density(batch["fixations"], size=(height, width), sigma=self.sigma_px, stride=stride)
+
+
+def _to_maps(density: Tensor) -> Tensor:
+    return density / density.amax((1, 2), keepdim=True)

@@ -1,0 +1,113 @@
+"""Imports point one way, so that a model can be changed without an evaluator, and an evaluator without data."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "anatomark"
+SCRIPTS = [Path(__file__).parents[1] / name for name in ("train.py", "evaluate.py")]
+
+# Layer -> what it may import besides itself.
+CONTRACTS = {"errors", "types"}
+PURE = CONTRACTS | {"geometry", "nets", "metrics", "registration", "losses"}
+REPORTING = {"report", "page", "tables", "curves", "pictures", "figures", "map_figures"}
+ALLOWED = {
+    "errors": set[str](),
+    "types": {"errors"},
+    "geometry": CONTRACTS,
+    "nets": CONTRACTS,
+    "losses": CONTRACTS,
+    "metrics": CONTRACTS | {"geometry"},
+    "registration": CONTRACTS | {"geometry"},
+    "data": CONTRACTS | {"geometry"},
+    "models": PURE,
+    **dict.fromkeys(REPORTING, CONTRACTS | REPORTING | {"geometry"}),
+    "callbacks": CONTRACTS | REPORTING,
+    "loggers": CONTRACTS,
+    "predictions": CONTRACTS | {"data"},
+    "phantoms": CONTRACTS | {"geometry", "data"},
+    "evaluators": (PURE - {"nets", "losses"}) | REPORTING,
+    "runs": CONTRACTS - {"types"},
+    "cli": {"errors", "runs"},
+}
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, at any depth of its code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where they point"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layers(names: set[str]) -> set[str]:
+    parts = (name.split(".") for name in names)
+    return {name[1] for name in parts if name[0] == "anatomark" and len(name) > 1}
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_one_way(path: Path) -> None:
+    layer = layer_of(path)
+    if layer == "__init__":
+        assert not imported(path)
+        return
+    assert layer in ALLOWED, f"say in this test where the new module {layer} belongs"
+    wrong = layers(imported(path)) - ALLOWED[layer] - {layer}
+    assert not wrong, f"{layer} must not import {sorted(wrong)}"
+
+
+def test_the_layers_have_no_cycle() -> None:
+    order: list[str] = []
+    left = {layer: below - {layer} - (REPORTING if layer in REPORTING else set()) for layer, below in ALLOWED.items()}
+    while left:
+        ready = [layer for layer, below in left.items() if below <= set(order)]
+        assert ready, f"a cycle among {sorted(left)}"
+        order += ready
+        left = {layer: below for layer, below in left.items() if layer not in ready}
+
+
+def test_modules_of_the_reporting_layer_have_no_cycle() -> None:
+    left = {name: layers(imported(SOURCE / f"{name}.py")) & REPORTING for name in REPORTING}
+    while left:
+        ready = {name for name, below in left.items() if not below & left.keys()}
+        assert ready, f"a cycle among {sorted(left)}"
+        left = {name: below for name, below in left.items() if name not in ready}
+
+
+def test_networks_know_no_lightning() -> None:
+    for layer in ("nets", "geometry", "registration"):
+        for path in (SOURCE / layer).rglob("*.py"):
+            assert not any(name.startswith(("pytorch_lightning", "lightning")) for name in imported(path)), path
+
+
+def test_only_models_train() -> None:
+    trains = [
+        path
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name == "training_step"
+    ]
+    assert trains
+    assert {layer_of(path) for path in trains} == {"models"}
+
+
+def test_the_scripts_stay_small() -> None:
+    for path in SCRIPTS:
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 100, path
+        # What they run is chosen by the configuration.
+        assert layers(imported(path)) <= {"cli", "runs", "errors", "loggers", "predictions", "report"}
+
+
+def test_nothing_needs_torchvision() -> None:
+    for path in [*MODULES, *SCRIPTS]:
+        assert not any(name.split(".")[0] == "torchvision" for name in imported(path)), path

@@ -1,0 +1,116 @@
+"""Predictions on disk: exact, whole or absent, and streamed as often as wanted."""
+
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from anatomark.data.frames import FrameDataset
+from anatomark.data.frames_folder import read_frames
+from anatomark.data.transforms import Compose, Fit, Spatial, Standardise
+from anatomark.predictions import PooledPredictions, PredictionWriter, RunPredictions, load_prediction, save_prediction
+from anatomark.types import AnatomarkError, Batch, Prediction
+from frames_fixture import GAZE
+
+
+def make_prediction(key: str = "s0_TV", seed: int = 0) -> Prediction:
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        "key": key,
+        "maps": torch.rand(2, 8, 12, generator=draw),
+        "map_stride": 8,
+        "logits": torch.randn(3, generator=draw),
+        "features": torch.randn(5, 8, 12, generator=draw),
+        "points": {"csp": torch.tensor([1.25, 2.5]), "lv/left": torch.tensor([3.0, 4.0])},
+    }
+
+
+def test_a_prediction_comes_back_as_it_was(tmp_path: Path) -> None:
+    given = make_prediction()
+    save_prediction(given, tmp_path)
+    read = load_prediction(tmp_path, "s0_TV", run="runs/a")
+    assert torch.equal(read["maps"], given["maps"])
+    assert torch.equal(read["logits"], given["logits"])
+    assert (read["key"], read["map_stride"], read["run"]) == ("s0_TV", 8, "runs/a")
+    assert read["points"].keys() == given["points"].keys()
+    assert all(torch.equal(read["points"][name], xy) for name, xy in given["points"].items())
+    # Half precision: 11 significant bits.
+    assert read["features"].dtype == torch.float32
+    torch.testing.assert_close(read["features"], given["features"], rtol=2**-11, atol=1e-6)
+
+
+def test_what_was_not_predicted_stays_absent(tmp_path: Path) -> None:
+    save_prediction({"key": "a", "maps": torch.ones(1, 2, 2)}, tmp_path)
+    assert load_prediction(tmp_path, "a", run="r").keys() == {"key", "maps", "run"}
+
+
+@pytest.mark.parametrize("key", ["a/b", "../up", "a b", "ä%2F", "x.npz"])
+def test_any_key_is_a_file_of_the_folder(tmp_path: Path, key: str) -> None:
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    save_prediction(make_prediction(key), folder)
+    assert load_prediction(folder, key, run="r")["key"] == key
+    assert len(list(folder.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_keys_do_not_collide(tmp_path: Path) -> None:
+    for seed, key in enumerate(("a/b", "a%2Fb", "a_b")):
+        save_prediction(make_prediction(key, seed), tmp_path)
+    maps = [load_prediction(tmp_path, key, run="r")["maps"] for key in ("a/b", "a%2Fb", "a_b")]
+    assert all(torch.equal(m, make_prediction(seed=seed)["maps"]) for seed, m in enumerate(maps))
+
+
+def test_a_missing_prediction_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AnatomarkError, match="no prediction of frame s9_TC; evaluate the run again"):
+        load_prediction(tmp_path, "s9_TC", run="r")
+
+
+def write(writer: PredictionWriter, trainer: pl.Trainer, module: pl.LightningModule, *keys: str) -> None:
+    batch: Batch = {"samples": [], "image": torch.zeros(0, 1, 64, 96)}
+    writer.write_on_batch_end(trainer, module, [make_prediction(key) for key in keys], None, batch, 0, 0)
+
+
+def test_the_folder_appears_whole(tmp_path: Path) -> None:
+    trainer, module = pl.Trainer(logger=False, accelerator="cpu"), pl.LightningModule()
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    (folder / "old.npz").touch()
+    writer = PredictionWriter(folder=folder)
+    writer.on_predict_start(trainer, module)
+    write(writer, trainer, module, "a", "b")
+    assert [path.name for path in folder.iterdir()] == ["old.npz"]
+    writer.on_predict_end(trainer, module)
+    assert {path.name for path in folder.iterdir()} == {"a.npz", "b.npz"}
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_failure_leaves_the_earlier_predictions(tmp_path: Path) -> None:
+    trainer, module = pl.Trainer(logger=False, accelerator="cpu"), pl.LightningModule()
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    (folder / "old.npz").touch()
+    writer = PredictionWriter(folder=folder)
+    writer.on_predict_start(trainer, module)
+    write(writer, trainer, module, "a")
+    writer.on_exception(trainer, module, RuntimeError("power cut"))
+    assert [path.name for path in folder.iterdir()] == ["old.npz"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_streams_repeat_and_pool(frames: Path, tmp_path: Path) -> None:
+    records = read_frames(frames, GAZE)[:4]
+    transform = Compose(steps=[Spatial(steps=[Fit(height=64, width=96)]), Standardise()])
+    streams = []
+    for run, part in (("one", records[:2]), ("two", records[2:])):
+        folder = tmp_path / run
+        folder.mkdir()
+        for seed, record in enumerate(part):
+            save_prediction(make_prediction(record.key, seed), folder)
+        dataset = FrameDataset(part, transform=transform)
+        streams.append(RunPredictions(dataset=dataset, folder=folder, run=run, data_set="tiny"))
+    pooled = PooledPredictions(streams)
+    seen = [[(sample["key"], p["key"], p["run"]) for sample, p in pooled] for _ in range(2)]
+    expected = [(r.key, r.key, run) for r, run in zip(records, ["one", "one", "two", "two"], strict=True)]
+    assert seen == [expected, expected]
