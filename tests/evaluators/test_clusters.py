@@ -35,7 +35,7 @@ def test_the_number_of_groups_is_found(k: int) -> None:
     rng = np.random.default_rng(k)
     truth = np.repeat(np.arange(k), 12)
     features = np.eye(8)[truth] + rng.normal(scale=0.05, size=(len(truth), 8))
-    fit = cluster_features(features, k_range=(2, 7), **OPTIONS)
+    fit = cluster_features(features, k_range=(2, 7), **OPTIONS)[0]
     assert fit.k == k
     assert len(set(zip(truth, fit.labels, strict=True))) == k
     assert fit.silhouette == pytest.approx(silhouette_by_definition(features, fit.labels))

@@ -43,10 +43,10 @@ class Clustering:
 
 def cluster_features(
     features: FloatArray, *, k_range: tuple[int, int], n_init: int, random_state: int, where: str
-) -> Clustering:
-    """Groups feature vectors by k-means, k by the largest mean silhouette coefficient (the smallest such k).
+) -> list[Clustering]:
+    """Groups feature vectors by k-means, for every k, best mean silhouette coefficient first.
 
-    The paper prints the mean over images (1/N_i); it is the mean over landmarks.
+    The paper prints the silhouette's mean over images (1/N_i); it is the mean over landmarks.
 
     Args:
         features: (n, f).
@@ -68,7 +68,7 @@ def cluster_features(
             f" {k_range[0]} clusters; lower `threshold`, give more frames or fit on the training frames"
         )
     fits = [_k_means(features, k, n_init, random_state) for k in candidates]
-    return max(fits, key=lambda fit: fit.silhouette)
+    return sorted(fits, key=lambda fit: fit.silhouette, reverse=True)
 
 
 def _k_means(features: FloatArray, k: int, n_init: int, random_state: int) -> Clustering:
@@ -98,16 +98,30 @@ def name_clusters(labels: IntArray, nearest: IntArray, *, k: int, n_annotated: I
     Returns:
         structure of every cluster, (k,); ``UNNAMED`` where there is none.
     """
-    n_structures = len(n_annotated)
-    votes = np.zeros((k, n_structures + 1))
-    np.add.at(votes, (labels, nearest), 1)
+    votes = _count_votes(labels, nearest, k, len(n_annotated))
     majority = votes.argmax(axis=1)
-    names = np.where((majority == n_structures) | (votes.sum(axis=1) == 0), UNNAMED, majority)
+    names = np.where((majority == len(n_annotated)) | (votes.sum(axis=1) == 0), UNNAMED, majority)
     shares = votes[:, :-1] / np.maximum(n_annotated, 1)
     rows, columns = linear_sum_assignment(shares, maximize=True)
     voted = shares[rows, columns] > 0
     names[rows[voted]] = columns[voted]
     return names.astype(np.int64)
+
+
+def tells_apart(labels: IntArray, nearest: IntArray, *, k: int, n_annotated: IntArray) -> bool:
+    """Whether every structure that is annotated leads the vote of some cluster.
+
+    Votes count as shares of a structure's annotations. The arguments are those of :func:`name_clusters`.
+    """
+    shares = _count_votes(labels, nearest, k, len(n_annotated))[:, :-1] / np.maximum(n_annotated, 1)
+    leaders = shares.argmax(axis=1)[shares.max(axis=1) > 0]
+    return set(np.flatnonzero(n_annotated)) <= set(leaders)
+
+
+def _count_votes(labels: IntArray, nearest: IntArray, k: int, n_structures: int) -> FloatArray:
+    votes = np.zeros((k, n_structures + 1))
+    np.add.at(votes, (labels, nearest), 1)
+    return votes
 
 
 def nearest_cluster(features: FloatArray, centroids: FloatArray) -> IntArray:

@@ -59,6 +59,11 @@ class LandmarkDiscovery:
         k_range: smallest and largest number of clusters tried.
         n_init: restarts of k-means per k.
         random_state: seed of k-means and of the draw of voting frames.
+        contrast: regularisation of the feature directions in which a frame's highest peaks differ
+            (:func:`~anatomark.evaluators.contrast.contrast_axes`), on which everything is projected first; None uses
+            the features as they are.
+        k_choice: "silhouette" takes the best silhouette (paper); "named" the best among those whose clusters tell all
+            structures apart by vote, if there is one.
         fit_on: "test" clusters and names the reported frames themselves, as the paper does; "train" uses the
             run's training frames for both, so that no annotation of a reported frame names anything.
         assignment: "independent" labels every peak by its own cluster and keeps the highest peak of each
@@ -80,6 +85,8 @@ class LandmarkDiscovery:
         k_range: Sequence[int] = (2, 10),
         n_init: int = 10,
         random_state: int = 0,
+        contrast: float | None = None,
+        k_choice: Literal["silhouette", "named"] = "silhouette",
         fit_on: Literal["test", "train"] = "test",
         assignment: Literal["independent", "joint"] = "independent",
         margin_weight: float = 0.5,
@@ -95,6 +102,8 @@ class LandmarkDiscovery:
         valid_k = len(k_range) == 2 and 2 <= k_range[0] <= k_range[1]
         _check_range("k_range", list(k_range), valid_k, "two numbers 2 <= smallest <= largest")
         _check_range("saliency_norm", saliency_norm, saliency_norm in ("max", "none"), "max or none")
+        _check_range("contrast", contrast, contrast is None or contrast > 0, "positive or null")
+        _check_range("k_choice", k_choice, k_choice in ("silhouette", "named"), "silhouette or named")
         _check_range("fit_on", fit_on, fit_on in ("test", "train"), "test or train")
         _check_range("assignment", assignment, assignment in ("independent", "joint"), "independent or joint")
         planes = {plane: tuple(names) for plane, names in structures.items()}
@@ -112,6 +121,8 @@ class LandmarkDiscovery:
         self._k_range = (k_range[0], k_range[1])
         self._n_init = n_init
         self._random_state = random_state
+        self._contrast = contrast
+        self._k_choice = k_choice
         self._margin_weight = margin_weight if assignment == "joint" else None
         self._joint_planes = joint_planes
         self._vote_fraction = vote_fraction
@@ -176,6 +187,8 @@ class LandmarkDiscovery:
             k_range=self._k_range,
             n_init=self._n_init,
             random_state=self._random_state,
+            contrast=self._contrast,
+            k_choice=self._k_choice,
             vote_fraction=self._vote_fraction,
             min_vote_frames=self._min_vote_frames,
         )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from anatomark.evaluators.clusters import (
     nearest_cluster,
     pick_independent,
     pick_joint,
+    tells_apart,
 )
+from anatomark.evaluators.contrast import contrast_axes
 from anatomark.evaluators.landmark_frame import LandmarkFrame, Peak
 from anatomark.types import AnatomarkError
 
@@ -33,6 +36,7 @@ class LandmarkGroup:
         names: structure of every cluster; None where a cluster shows none.
         centroids: mean feature vector over all landmarks in a structure's clusters; a structure that no
             cluster is named after is absent.
+        axes: feature directions that the vectors are projected on before anything else, (f, a).
         n_landmarks: how many landmarks were clustered.
         n_vote_frames: how many annotated frames named the clusters.
     """
@@ -42,6 +46,7 @@ class LandmarkGroup:
     clustering: Clustering
     names: tuple[str | None, ...]
     centroids: dict[str, FloatArray]
+    axes: FloatArray
     n_landmarks: int
     n_vote_frames: int
 
@@ -55,8 +60,9 @@ class LandmarkGroup:
         clusters = np.zeros(0, dtype=np.int64)
         picked: dict[str, int] = {}
         if len(candidates.values):
-            clusters = nearest_cluster(candidates.features, self.clustering.centroids)
-            picked = self._pick(candidates, clusters, margin_weight)
+            features = candidates.features @ self.axes
+            clusters = nearest_cluster(features, self.clustering.centroids)
+            picked = self._pick(candidates, features, clusters, margin_weight)
         owner = {index: structure for structure, index in picked.items()}
         xy = [(float(x), float(y)) for x, y in candidates.xy]
         return LandmarkFrame(
@@ -70,7 +76,9 @@ class LandmarkGroup:
             saliency=candidates.saliency,
         )
 
-    def _pick(self, candidates: Candidates, clusters: IntArray, margin_weight: float | None) -> dict[str, int]:
+    def _pick(
+        self, candidates: Candidates, features: FloatArray, clusters: IntArray, margin_weight: float | None
+    ) -> dict[str, int]:
         named = [s for s in candidates.frame.structures if s in self.centroids]
         if not named:
             return {}
@@ -80,7 +88,7 @@ class LandmarkGroup:
             picked = pick_independent(candidates.values, of_cluster[clusters], len(named))
         else:
             centroids = np.stack([self.centroids[s] for s in named])
-            picked = pick_joint(candidates.values, candidates.features, centroids, margin_weight=margin_weight)
+            picked = pick_joint(candidates.values, features, centroids, margin_weight=margin_weight)
         return {name: int(i) for name, i in zip(named, picked, strict=True) if i >= 0}
 
 
@@ -90,6 +98,8 @@ def fit_group(
     k_range: tuple[int, int],
     n_init: int,
     random_state: int,
+    contrast: float | None,
+    k_choice: str,
     vote_fraction: float,
     min_vote_frames: int,
 ) -> LandmarkGroup:
@@ -105,9 +115,14 @@ def fit_group(
     where = f"run {run}, plane {' and '.join(planes)}"
     structures = list(dict.fromkeys(s for c in candidates for s in c.frame.structures))
     features = np.concatenate([c.features for c in candidates])
-    clustering = cluster_features(features, k_range=k_range, n_init=n_init, random_state=random_state, where=where)
+    axes = np.eye(features.shape[1]) if contrast is None else contrast_axes(candidates, regularisation=contrast)
+    features = features @ axes
+    fits = cluster_features(features, k_range=k_range, n_init=n_init, random_state=random_state, where=where)
     voting = _draw_voters(candidates, vote_fraction, min_vote_frames, random_state, where)
-    names = _vote(candidates, voting, clustering, structures)
+    ballots = _Ballots.collect(candidates, voting, structures)
+    told_apart = [fit for fit in fits if k_choice == "named" and tells_apart(**ballots.of(fit))]
+    clustering = (told_apart or fits)[0]
+    names = name_clusters(**ballots.of(clustering))
     owner = names[clustering.labels]
     members = {name: features[owner == i] for i, name in enumerate(structures)}
     return LandmarkGroup(
@@ -116,6 +131,7 @@ def fit_group(
         clustering=clustering,
         names=tuple(None if n == UNNAMED else structures[n] for n in names),
         centroids={name: vectors.mean(axis=0) for name, vectors in members.items() if len(vectors)},
+        axes=axes,
         n_landmarks=len(features),
         n_vote_frames=len(voting),
     )
@@ -133,18 +149,29 @@ def _draw_voters(candidates: Sequence[Candidates], fraction: float, at_least: in
     return sorted(int(i) for i in drawn)
 
 
-def _vote(
-    candidates: Sequence[Candidates], voting: list[int], clustering: Clustering, structures: list[str]
-) -> IntArray:
-    first = np.cumsum([0, *(len(c.values) for c in candidates)])
-    ballots = [
-        (clustering.labels[first[i] + p], candidates[i].frame.nearest((float(x), float(y))))
-        for i in voting
-        for p, (x, y) in enumerate(candidates[i].xy)
-    ]
-    return name_clusters(
-        np.array([label for label, _ in ballots], dtype=np.int64),
-        np.array([structures.index(s) if s else len(structures) for _, s in ballots], dtype=np.int64),
-        k=clustering.k,
-        n_annotated=np.array([sum(s in candidates[i].frame.centres for i in voting) for s in structures]),
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Ballots:
+    """The landmarks of the voting frames: which landmark, and the structure it lies near."""
+
+    landmarks: IntArray
+    nearest: IntArray
+    n_annotated: IntArray
+
+    @classmethod
+    def collect(cls, candidates: Sequence[Candidates], voting: list[int], structures: list[str]) -> "_Ballots":
+        first = np.cumsum([0, *(len(c.values) for c in candidates)])
+        landmarks = [int(first[i]) + p for i in voting for p in range(len(candidates[i].xy))]
+        near = [candidates[i].frame.nearest((float(x), float(y))) for i in voting for x, y in candidates[i].xy]
+        return cls(
+            landmarks=np.array(landmarks, dtype=np.int64),
+            nearest=np.array([structures.index(s) if s else len(structures) for s in near], dtype=np.int64),
+            n_annotated=np.array([sum(s in candidates[i].frame.centres for i in voting) for s in structures]),
+        )
+
+    def of(self, clustering: Clustering) -> dict[str, Any]:
+        return {
+            "labels": clustering.labels[self.landmarks],
+            "nearest": self.nearest,
+            "k": clustering.k,
+            "n_annotated": self.n_annotated,
+        }

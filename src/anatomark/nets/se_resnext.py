@@ -119,11 +119,15 @@ class SEResNeXt(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f h2 w2"]:
+    def forward(self, image: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        """The outputs of the stages that reach the output stride, ``(b f h/stride w/stride)`` each."""
         features = self.maxpool(self.relu(self.bn1(self.conv1(image))))
-        features = self.layer2(self.layer1(features))
-        out: Tensor = self.layer4(self.layer3(features))
-        return out
+        outputs = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            features = stage(features)
+            outputs.append(features)
+        first = {8: 1, 16: 2, 32: 3}[self.stride]
+        return outputs[first:]
 
 
 def _stage(*, planes: int, depth: int, channels_in: int, stride: int, dilation: int, **width: int) -> nn.Sequential:

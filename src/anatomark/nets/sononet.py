@@ -53,13 +53,17 @@ class SonoNetTrunk(nn.Module):
         if weights is not None:
             self._load_published(Path(weights))
 
-    def forward(self, image: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b f h2 w2"]:
-        features = image
+    def forward(self, image: Float[Tensor, "b 1 h w"]) -> list[Tensor]:
+        """The outputs of the blocks after the last pool, ``(b c h/stride w/stride)`` each."""
+        features, outputs = image, []
+        last_pool = max(self.pools, default=0)
         for number, block in enumerate(self.features, start=1):
             features = block(features)
             if number in self.pools:
                 features = nn.functional.max_pool2d(features, 2)
-        return features
+            if number > last_pool or number == len(self.features):
+                outputs.append(features)
+        return outputs
 
     def _load_published(self, path: Path) -> None:
         require(path, "a state dict with keys like features.0.0.0.weight")
