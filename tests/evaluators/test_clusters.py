@@ -10,6 +10,7 @@ from anatomark.evaluators.clusters import (
     name_clusters,
     pick_independent,
     pick_joint,
+    tells_apart,
 )
 from anatomark.types import AnatomarkError
 
@@ -111,3 +112,15 @@ def test_joint_pick_of_one_peak_takes_the_structure_it_resembles() -> None:
     centroids = np.eye(2)
     picked = pick_joint(np.array([0.7]), np.array([[0.1, 0.8]]), centroids, margin_weight=0.5)
     assert picked.tolist() == [-1, 0]
+
+
+def test_clusters_tell_structures_apart_when_each_leads_a_vote() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    annotated = np.array([3, 3])
+    assert tells_apart(labels, np.array([0, 0, 1, 1, 1, 0]), k=2, n_annotated=annotated)
+    # The second cluster holds nothing but noise, the first holds both structures.
+    assert not tells_apart(labels, np.array([0, 0, 1, 2, 2, 2]), k=2, n_annotated=annotated)
+    # A structure nobody annotated need not lead.
+    assert tells_apart(labels, np.array([0, 0, 0, 2, 2, 2]), k=2, n_annotated=np.array([3, 0]))
+    # One vote of a structure annotated once outweighs two of a structure annotated ten times.
+    assert tells_apart(labels, np.array([0, 0, 1, 0, 0, 0]), k=2, n_annotated=np.array([10, 1]))

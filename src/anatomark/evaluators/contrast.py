@@ -20,34 +20,45 @@ MIN_HEIGHT = 0.3
 """Peaks lower than this share of the map's maximum may lie on nothing."""
 
 
-def contrast_axes(candidates: Sequence[Candidates], *, regularisation: float) -> FloatArray:
-    """Finds as many directions as it takes to tell a frame's structures apart: one fewer than structures.
+def highest_peaks(candidates: Sequence[Candidates]) -> FloatArray:
+    """Feature vectors of each frame's highest peaks, as many as it has structures.
 
-    With the scatter W of peaks about their frame's mean and the scatter B of the frames' means, the directions maximise
-    ``a' W a / a' (B + r I) a``.
-
-    Args:
-        candidates: frames; those with fewer high peaks than structures are left out.
-        regularisation: r, in units of the mean variance of a feature.
+    Frames with fewer high peaks are left out.
 
     Returns:
-        (f, structures - 1).
+        (frames, structures, f).
 
     Raises:
-        AnatomarkError: fewer than two frames have a high peak per structure.
+        AnatomarkError: fewer than two frames are left.
     """
     n_structures = max(len(c.frame.structures) for c in candidates)
-    highest = [
+    kept = [
         c.features[:n_structures]
         for c in candidates
         if np.count_nonzero(c.values >= MIN_HEIGHT * c.values.max(initial=0)) >= n_structures
     ]
-    if len(highest) < 2:
+    if len(kept) < 2:
         raise AnatomarkError(
-            f"only {len(highest)} frames have {n_structures} peaks of at least {MIN_HEIGHT} of their maximum; train"
-            " longer or set discovery.contrast=null"
+            f"only {len(kept)} frames have {n_structures} peaks of at least {MIN_HEIGHT} of their maximum;"
+            " train longer or set discovery.contrast=null"
         )
-    peaks = np.stack(highest)
+    return np.stack(kept)
+
+
+def contrast_axes(peaks: FloatArray, *, regularisation: float) -> FloatArray:
+    """Directions in which the peaks of a frame differ most, compared with how much frames differ among themselves.
+
+    With the scatter W of peaks about their frame's mean and the scatter B of the frames' means, they maximise
+    ``a' W a / a' (B + r I) a``: as many as it takes to tell the structures apart, one fewer than there are.
+
+    Args:
+        peaks: (frames, structures, f).
+        regularisation: r, in units of the mean variance of a feature.
+
+    Returns:
+        (f, structures - 1).
+    """
+    n_structures = peaks.shape[1]
     means = peaks.mean(axis=1)
     deviations = (peaks - means[:, None]).reshape(-1, peaks.shape[2])
     within = deviations.T @ deviations / len(deviations)

@@ -20,7 +20,7 @@ from anatomark.evaluators.clusters import (
     pick_joint,
     tells_apart,
 )
-from anatomark.evaluators.contrast import contrast_axes
+from anatomark.evaluators.contrast import contrast_axes, highest_peaks
 from anatomark.evaluators.landmark_frame import LandmarkFrame, Peak
 from anatomark.types import AnatomarkError
 
@@ -115,7 +115,9 @@ def fit_group(
     where = f"run {run}, plane {' and '.join(planes)}"
     structures = list(dict.fromkeys(s for c in candidates for s in c.frame.structures))
     features = np.concatenate([c.features for c in candidates])
-    axes = np.eye(features.shape[1]) if contrast is None else contrast_axes(candidates, regularisation=contrast)
+    axes = np.eye(features.shape[1])
+    if contrast is not None:
+        axes = contrast_axes(highest_peaks(candidates), regularisation=contrast)
     features = features @ axes
     fits = cluster_features(features, k_range=k_range, n_init=n_init, random_state=random_state, where=where)
     voting = _draw_voters(candidates, vote_fraction, min_vote_frames, random_state, where)
