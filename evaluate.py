@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
 def evaluate(cfg: DictConfig) -> None:
     """Predicts the frames that the evaluators need, runs the evaluators and writes the report."""
     from anatomark.predictions import PooledPredictions
-    from anatomark.report import log_reports, print_tables, write_reports
+    from anatomark.report.writer import log_reports, print_tables, write_reports
 
     runs = [Path(run) for run in ([cfg.run] if isinstance(cfg.run, str) else cfg.run or [])]
     if not runs:

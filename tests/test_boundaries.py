@@ -11,7 +11,7 @@ SCRIPTS = [Path(__file__).parents[1] / name for name in ("train.py", "evaluate.p
 # Layer -> what it may import besides itself.
 CONTRACTS = {"errors", "types"}
 PURE = CONTRACTS | {"geometry", "nets", "metrics", "registration", "losses"}
-REPORTING = {"report", "page", "tables", "curves", "pictures", "figures", "map_figures"}
+REPORTING = {"report"}
 ALLOWED = {
     "errors": set[str](),
     "types": {"errors"},
@@ -22,7 +22,7 @@ ALLOWED = {
     "registration": CONTRACTS | {"geometry"},
     "data": CONTRACTS | {"geometry"},
     "models": PURE,
-    **dict.fromkeys(REPORTING, CONTRACTS | REPORTING | {"geometry"}),
+    "report": CONTRACTS | {"geometry"},
     "callbacks": CONTRACTS | REPORTING,
     "loggers": CONTRACTS,
     "predictions": CONTRACTS | {"data"},
@@ -68,20 +68,12 @@ def test_imports_point_one_way(path: Path) -> None:
 
 def test_the_layers_have_no_cycle() -> None:
     order: list[str] = []
-    left = {layer: below - {layer} - (REPORTING if layer in REPORTING else set()) for layer, below in ALLOWED.items()}
+    left = {layer: below - {layer} for layer, below in ALLOWED.items()}
     while left:
         ready = [layer for layer, below in left.items() if below <= set(order)]
         assert ready, f"a cycle among {sorted(left)}"
         order += ready
         left = {layer: below for layer, below in left.items() if layer not in ready}
-
-
-def test_modules_of_the_reporting_layer_have_no_cycle() -> None:
-    left = {name: layers(imported(SOURCE / f"{name}.py")) & REPORTING for name in REPORTING}
-    while left:
-        ready = {name for name, below in left.items() if not below & left.keys()}
-        assert ready, f"a cycle among {sorted(left)}"
-        left = {name: below for name, below in left.items() if name not in ready}
 
 
 def test_networks_know_no_lightning() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from anatomark.callbacks import MapImages
-from anatomark.map_figures import draw_maps
+from anatomark.report.map_figures import draw_maps
 from anatomark.types import AnatomarkError, Batch, Prediction, Sample
 
 pytestmark = [

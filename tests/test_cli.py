@@ -209,7 +209,7 @@ def test_a_run_without_checkpoint_is_refused(commands: Commands, run: Path) -> N
         "torch.hub.load",
         "anatomark.runs.os.system",
         "torch.nn.functional.torch.load",
-        "anatomark.report.shutil.rmtree",
+        "anatomark.report.writer.shutil.rmtree",
         "pytorch_lightning.Trainer",
     ],
 )

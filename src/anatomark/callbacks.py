@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from anatomark.map_figures import draw_maps
-from anatomark.pictures import encode_png, log_picture
+from anatomark.report.map_figures import draw_maps
+from anatomark.report.pictures import encode_png, log_picture
 from anatomark.types import AnatomarkError, Batch, Prediction, Sample
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from anatomark.evaluators.discovery import Discovery, LandmarkDiscovery
 from anatomark.evaluators.groups import LandmarkGroup
 from anatomark.evaluators.landmark_frame import NOT_MEASURED, LandmarkFrame
-from anatomark.figures import LandmarkPanel, draw_landmark_grid
+from anatomark.report.figures import LandmarkPanel, draw_landmark_grid
 from anatomark.types import Prediction, Report, Sample, Table
 
 PUBLISHED_NEAR_PERCENT = 88.0

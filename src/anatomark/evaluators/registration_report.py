@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from anatomark.evaluators.landmark_frame import NOT_MEASURED, LandmarkFrame
-from anatomark.figures import (
+from anatomark.report.figures import (
     AnnotatedFrame,
     RegistrationPanel,
     draw_error_distribution,

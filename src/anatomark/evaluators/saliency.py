@@ -11,7 +11,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from anatomark.evaluators.saliency_report import build_table, describe_conventions
 from anatomark.evaluators.training_attention import TrainingAttention, target_density
-from anatomark.map_figures import draw_maps
 from anatomark.metrics.auc import auc_borji, auc_shuffled
 from anatomark.metrics.saliency import (
     density_scores,
@@ -23,6 +22,7 @@ from anatomark.metrics.saliency import (
     to_density,
     upsample,
 )
+from anatomark.report.map_figures import draw_maps
 from anatomark.types import AnatomarkError, Pairs, Prediction, Report, Sample
 
 TRAIN_SPLIT, TEST_SPLIT = "train", "test"

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from anatomark.figures import (
+from anatomark.report.figures import (
     AnnotatedFrame,
     LandmarkPanel,
     RegistrationPanel,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
-from anatomark.report import log_reports
+from anatomark.report.writer import log_reports
 from anatomark.types import Report
 
 

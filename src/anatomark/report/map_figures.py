@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from anatomark.figures import draw_overlay
+from anatomark.report.figures import draw_overlay
 from anatomark.types import Prediction, Sample
 
 _CELL_INCHES = 1.7

@@ -19,10 +19,10 @@ from rich.markup import escape
 from rich.table import Table as ConsoleTable
 from rich.text import Text
 
-from anatomark.curves import draw_training_curves
-from anatomark.page import RunInfo, render_page
-from anatomark.pictures import log_picture
-from anatomark.tables import check_table, lay_out
+from anatomark.report.curves import draw_training_curves
+from anatomark.report.page import RunInfo, render_page
+from anatomark.report.pictures import log_picture
+from anatomark.report.tables import check_table, lay_out
 from anatomark.types import AnatomarkError, Report, Table
 
 _PAGE = "index.html"

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anatomark.curves import draw_training_curves
+from anatomark.report.curves import draw_training_curves
 from anatomark.types import AnatomarkError
 
 METRICS = """epoch,step,train/loss,val/loss,val/nss,test/nss,lr-SGD

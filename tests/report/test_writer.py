@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from anatomark.page import RunInfo
-from anatomark.report import print_tables, write_reports
+from anatomark.report.page import RunInfo
+from anatomark.report.writer import print_tables, write_reports
 from anatomark.types import AnatomarkError, Report, Table
 
 RUN_INFO = RunInfo(

@@ -7,8 +7,8 @@ from typing import Any, TypedDict
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
-from anatomark.pictures import encode_png, encode_svg, holds_pixels
-from anatomark.tables import lay_out
+from anatomark.report.pictures import encode_png, encode_svg, holds_pixels
+from anatomark.report.tables import lay_out
 from anatomark.types import Report
 
 
@@ -86,7 +86,7 @@ def _data_uri(media_type: str, data: bytes) -> str:
 
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("anatomark"),
+        loader=PackageLoader("anatomark.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

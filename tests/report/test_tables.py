@@ -1,4 +1,4 @@
-from anatomark.tables import lay_out
+from anatomark.report.tables import lay_out
 from anatomark.types import Table
 
 

@@ -1,0 +1,1 @@
+"""Report -> JSON, CSV, figures and one page, and to dashboards."""
