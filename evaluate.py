@@ -39,6 +39,7 @@ def main(cfg: DictConfig) -> None:
 
 def evaluate(cfg: DictConfig) -> None:
     """Predicts the frames that the evaluators need, runs the evaluators and writes the report."""
+    from anatomark.loggers import close_loggers
     from anatomark.predictions import PooledPredictions
     from anatomark.report.writer import log_reports, print_tables, write_reports
 
@@ -47,11 +48,10 @@ def evaluate(cfg: DictConfig) -> None:
         raise AnatomarkError("evaluate.py needs a run; add run= and the folder that train.py printed")
     configs = [merge_overrides(load_config(run), cfg, HydraConfig.get().overrides.task) for run in runs]
     evaluators = instantiate_all(configs[0].evaluator)
-    splits = sorted(
-        {split for evaluator in evaluators for split in evaluator.splits}, key=("train", "val", "test").index
-    )
+    splits = [s for s in ("train", "val", "test") if any(s in evaluator.splits for evaluator in evaluators)]
     streams = [predict(run, config, splits) for run, config in zip(runs, configs, strict=True)]
-    log.info("evaluating: %s", ", ".join(type(evaluator).__name__ for evaluator in evaluators))
+    data_set = ", ".join(dict.fromkeys(stream.data_set for stream in streams))
+    log.info("evaluating on %s: %s", data_set, ", ".join(type(evaluator).__name__ for evaluator in evaluators))
     reports = [evaluator(PooledPredictions(streams)) for evaluator in evaluators]
     folder = Path(HydraConfig.get().runtime.output_dir)
     page = write_reports(
@@ -59,7 +59,7 @@ def evaluate(cfg: DictConfig) -> None:
         folder / "report",
         title=configs[0].name,
         run_info={
-            "data_set": streams[0].data_set,
+            "data_set": data_set,
             "runs": [display_path(run) for run in runs],
             "command": " ".join(["python evaluate.py", *sys.argv[1:]]),
             "seed": configs[0].seed,
@@ -68,7 +68,9 @@ def evaluate(cfg: DictConfig) -> None:
         },
         training_curves=runs[0] / "metrics.csv" if len(runs) == 1 and (runs[0] / "metrics.csv").is_file() else None,
     )
-    log_reports(reports, instantiate_all(cfg.get("logger")))
+    loggers = instantiate_all(cfg.get("logger"))
+    log_reports(reports, loggers)
+    close_loggers(loggers, "success")
     print_tables(reports)
     log.info("report: %s", display_path(page))
 

@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> float | None:
 
 
 def train(cfg: DictConfig) -> float | None:
-    """Trains, tests the best checkpoint and returns the monitored metric, or None where nothing is monitored."""
+    """Trains, tests the checkpoint that evaluate.py takes and returns the monitored metric; None without one."""
     import pytorch_lightning as pl  # heavy, and needed only once the configuration is known
 
     from anatomark.loggers import close_loggers
@@ -43,6 +43,8 @@ def train(cfg: DictConfig) -> float | None:
     cfg, checkpoint = resume(cfg, hydra_cfg.overrides.task) if cfg.resume else (start(cfg), None)
     if not (isinstance(cfg.seed, int) and 0 <= cfg.seed < 2**32):
         raise AnatomarkError(f"seed is {cfg.seed}; it must be a whole number from 0 to {2**32 - 1}")
+    if not (isinstance(cfg.epochs, int) and cfg.epochs >= 1):
+        raise AnatomarkError(f"epochs is {cfg.epochs}; it must be a whole number of at least 1")
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.data)
     log.info("reading %s", cfg.data.root)
@@ -61,7 +63,7 @@ def train(cfg: DictConfig) -> float | None:
     try:
         trainer.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
         objective = trainer.callback_metrics.get(cfg.monitor) if cfg.monitor else None
-        load_weights(model, find_checkpoint(folder))
+        load_weights(model, find_checkpoint(folder, cfg.checkpoint))
         trainer.test(model, datamodule, verbose=False)
         status = "success"
     finally:

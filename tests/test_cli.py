@@ -86,6 +86,8 @@ def edit_config(run: Path, change: Callable[[dict], None]) -> None:
         (["monitor=val/beauty"], ["val/beauty"]),
         (["monitor_mode=most"], ["mode", "most"]),
         (["seed=-1"], ["seed"]),
+        (["epochs=0"], ["epochs is 0"]),
+        (["epochs=-1"], ["epochs is -1"]),
         (["callbacks.map_images={_target_:anatomark.callbacks.MapImages,n_images:0}"], ["n_images is 0"]),
         (["logger=[]", "+logger.mine._target_=os.system", "+logger.mine.command=x"], ["os.system", "whitelist"]),
         (["resume=true"], ["resume=true", "run="]),

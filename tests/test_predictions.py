@@ -40,6 +40,15 @@ def test_a_prediction_comes_back_as_it_was(tmp_path: Path) -> None:
     torch.testing.assert_close(read["features"], given["features"], rtol=2**-11, atol=1e-6)
 
 
+def test_mixed_precision_is_stored(tmp_path: Path) -> None:
+    given = make_prediction()
+    given["maps"], given["features"] = given["maps"].bfloat16(), given["features"].bfloat16()
+    save_prediction(given, tmp_path)
+    read = load_prediction(tmp_path, given["key"], run="r")
+    assert torch.equal(read["maps"], given["maps"].float())
+    torch.testing.assert_close(read["features"], given["features"].float())
+
+
 def test_what_was_not_predicted_stays_absent(tmp_path: Path) -> None:
     save_prediction({"key": "a", "maps": torch.ones(1, 2, 2)}, tmp_path)
     assert load_prediction(tmp_path, "a", run="r").keys() == {"key", "maps", "run"}
@@ -72,13 +81,19 @@ def write(writer: PredictionWriter, trainer: pl.Trainer, module: pl.LightningMod
     writer.write_on_batch_end(trainer, module, [make_prediction(key) for key in keys], None, batch, 0, 0)
 
 
-def test_the_folder_appears_whole(tmp_path: Path) -> None:
-    trainer, module = pl.Trainer(logger=False, accelerator="cpu"), pl.LightningModule()
-    folder = tmp_path / "predictions"
+def start_over(folder: Path) -> tuple[PredictionWriter, pl.Trainer, pl.LightningModule]:
+    """A writer that begins, where the folder holds an earlier prediction."""
     folder.mkdir()
     (folder / "old.npz").touch()
+    trainer, module = pl.Trainer(logger=False, accelerator="cpu"), pl.LightningModule()
     writer = PredictionWriter(folder=folder)
     writer.on_predict_start(trainer, module)
+    return writer, trainer, module
+
+
+def test_the_folder_appears_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "predictions"
+    writer, trainer, module = start_over(folder)
     write(writer, trainer, module, "a", "b")
     assert [path.name for path in folder.iterdir()] == ["old.npz"]
     writer.on_predict_end(trainer, module)
@@ -87,12 +102,8 @@ def test_the_folder_appears_whole(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_the_earlier_predictions(tmp_path: Path) -> None:
-    trainer, module = pl.Trainer(logger=False, accelerator="cpu"), pl.LightningModule()
     folder = tmp_path / "predictions"
-    folder.mkdir()
-    (folder / "old.npz").touch()
-    writer = PredictionWriter(folder=folder)
-    writer.on_predict_start(trainer, module)
+    writer, trainer, module = start_over(folder)
     write(writer, trainer, module, "a")
     writer.on_exception(trainer, module, RuntimeError("power cut"))
     assert [path.name for path in folder.iterdir()] == ["old.npz"]

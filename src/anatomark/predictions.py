@@ -126,4 +126,7 @@ def _path(folder: Path, key: str) -> Path:
 
 
 def _cpu(value: Any) -> Any:
-    return value.detach().cpu() if isinstance(value, torch.Tensor) else value
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.detach().cpu()
+    return value.float() if value.dtype == torch.bfloat16 else value  # of mixed precision; NumPy has no such type

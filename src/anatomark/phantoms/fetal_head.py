@@ -32,7 +32,7 @@ class FetalHeadPhantom(Phantom):
     Args:
         root: folder of the phantom.
         n_subjects: number of heads.
-        frames_per_subject: frames of each head, the same number in every plane.
+        frames_per_subject: frames of each head over all planes, the same number in every plane.
         planes: "TV" (transventricular) and "TC" (transcerebellar).
         image_size: height and width of the frames, px.
         gaze: filter that makes fixations of the raw gaze; its screen shows the frames.
