@@ -62,7 +62,7 @@ def train(cfg: DictConfig) -> float | None:
     status = "failed"
     try:
         trainer.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
-        objective = trainer.callback_metrics.get(cfg.monitor) if cfg.monitor else None
+        objective = getattr(trainer.checkpoint_callback, "best_model_score", None)
         load_weights(model, find_checkpoint(folder, cfg.checkpoint))
         trainer.test(model, datamodule, verbose=False)
         status = "success"

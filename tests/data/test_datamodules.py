@@ -47,12 +47,22 @@ def test_collate_stacks_and_pads_with_rows_of_zero_duration():
     assert batch["label"].dtype == torch.int64
 
 
-@pytest.mark.parametrize("key", ["fixations", "label"])
-def test_what_a_sample_lacks_its_batch_lacks(key):
+def test_a_label_that_one_sample_lacks_the_batch_lacks():
     samples = [sample("a", label=1), sample("b", label=1)]
-    assert key in collate(samples)
-    del samples[1][key]
-    assert set(collate(samples)) == {"samples", "image", "fixations", "label"} - {key}
+    assert "label" in collate(samples)
+    del samples[1]["label"]
+    assert set(collate(samples)) == {"samples", "image", "fixations"}
+
+
+def test_a_frame_without_gaze_among_others_gets_fixations_without_weight():
+    samples = [sample("a", label=1), sample("b", label=1)]
+    own = samples[0]["fixations"]
+    del samples[1]["fixations"]
+    batch = collate(samples)
+    torch.testing.assert_close(batch["fixations"][0], own)
+    assert (batch["fixations"][1] == 0).all()
+    del samples[0]["fixations"]
+    assert "fixations" not in collate(samples)
 
 
 def test_unequal_sizes_are_refused_with_both_frames_and_the_remedy():

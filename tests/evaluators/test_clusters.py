@@ -108,6 +108,15 @@ def test_joint_pick_recovers_a_pair_that_labels_one_by_one_lose() -> None:
     assert pick_joint(values, features, centroids, margin_weight=0.5).tolist() == [0, 1]
 
 
+def test_joint_pick_leaves_a_structure_missing_rather_than_take_a_peak_of_the_other() -> None:
+    centroids = np.array([[0.0], [1.0]])
+    features, values = np.array([[1.0], [0.9]]), np.array([1.0, 0.5])  # both on the second structure
+    assert pick_joint(values, features, centroids, margin_weight=0.5).tolist() == [1, 0]
+    assert pick_joint(values, features, centroids, margin_weight=0.5, min_margin=-0.3).tolist() == [-1, 0]
+    nearly = np.array([[1.0], [0.6]])
+    assert pick_joint(values, nearly, centroids, margin_weight=0.5, min_margin=-0.3).tolist() == [1, 0]
+
+
 def test_joint_pick_of_one_peak_takes_the_structure_it_resembles() -> None:
     centroids = np.eye(2)
     picked = pick_joint(np.array([0.7]), np.array([[0.1, 0.8]]), centroids, margin_weight=0.5)

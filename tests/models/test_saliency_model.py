@@ -104,5 +104,5 @@ def test_nan_is_not_carried_on() -> None:
 def test_data_without_gaze_is_refused() -> None:
     model, batch = make_model(), make_batch(1)
     del batch["fixations"]
-    with pytest.raises(AnatomarkError, match="learns from gaze, but this data set has none"):
+    with pytest.raises(AnatomarkError, match="learns from gaze, and no frame of a batch has any"):
         model.training_step(batch, 0)

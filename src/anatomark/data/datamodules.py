@@ -153,7 +153,9 @@ def balance_weights(records: Sequence[FrameRecord], structures: Sequence[str]) -
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stacks samples of equal image size into a batch; fixations and labels only where every sample has them.
+    """Stacks samples of equal image size into a batch; labels only where every sample has one.
+
+    A frame without gaze among frames with gaze gets fixations of zero duration, which carry no weight.
 
     Raises:
         AnatomarkError: image sizes differ.
@@ -167,8 +169,9 @@ def collate(samples: list[Sample]) -> Batch:
                 " end them with a Fit step"
             )
     batch: Batch = {"samples": samples, "image": torch.stack([sample["image"] for sample in samples])}
-    if all("fixations" in sample for sample in samples):
-        batch["fixations"] = pad_sequence([sample["fixations"] for sample in samples], batch_first=True)
+    if any("fixations" in sample for sample in samples):
+        gaze = [sample.get("fixations", torch.zeros(0, 3)) for sample in samples]
+        batch["fixations"] = pad_sequence(gaze, batch_first=True)
     if all("label" in sample for sample in samples):
         batch["label"] = torch.tensor([sample["label"] for sample in samples])
     return batch

@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 UNNAMED = -1
+EXCLUDED = -1e6
+"""Score of a peak that must not be picked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,14 @@ def pick_independent(values: FloatArray, structures: IntArray, n_structures: int
     return np.where(mine.any(axis=0), heights.argmax(axis=0), -1)
 
 
-def pick_joint(values: FloatArray, features: FloatArray, centroids: FloatArray, *, margin_weight: float) -> IntArray:
+def pick_joint(
+    values: FloatArray,
+    features: FloatArray,
+    centroids: FloatArray,
+    *,
+    margin_weight: float,
+    min_margin: float = -np.inf,
+) -> IntArray:
     """Picks distinct peaks for all structures together.
 
     Maximises ``sum_s log v_i(s) + w * margin(i(s), s)`` over distinct peaks i(s), where the margin of peak i
@@ -161,17 +170,21 @@ def pick_joint(values: FloatArray, features: FloatArray, centroids: FloatArray, 
         features: (p, f).
         centroids: mean feature vector of every structure, (s, f).
         margin_weight: w.
+        min_margin: a peak with a smaller margin for a structure is not picked for it, so that a structure nobody
+            sees is missing instead of lying on something else.
 
     Returns:
-        peak of every structure, (s,); -1 for structures left over when there are fewer peaks.
+        peak of every structure, (s,); -1 for structures left over.
     """
     n_structures = len(centroids)
     score = np.repeat(np.log(values)[:, None], n_structures, axis=1)
     if n_structures > 1:
         distance = cdist(features, centroids) / pdist(centroids).mean()
         others = (distance.sum(axis=1, keepdims=True) - distance) / (n_structures - 1)
-        score = score + margin_weight * (others - distance)
+        margin = others - distance
+        score = np.where(margin < min_margin, EXCLUDED, score + margin_weight * margin)
     rows, columns = linear_sum_assignment(score, maximize=True)
+    allowed = score[rows, columns] > EXCLUDED
     picked = np.full(n_structures, -1)
-    picked[columns] = rows
+    picked[columns[allowed]] = rows[allowed]
     return picked

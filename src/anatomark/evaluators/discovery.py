@@ -3,13 +3,14 @@
 Droste et al. 2020, "Discovering salient anatomical landmarks by predicting human gaze", sections 2.1 and 2.2.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
 from anatomark.evaluators.candidates import CandidateReader, Candidates
-from anatomark.evaluators.groups import LandmarkGroup, fit_group
+from anatomark.evaluators.groups import LandmarkGroup, Margins, fit_group
 from anatomark.evaluators.landmark_frame import LandmarkFrame
 from anatomark.types import AnatomarkError, Prediction, Sample
 
@@ -69,6 +70,8 @@ class LandmarkDiscovery:
         assignment: "independent" labels every peak by its own cluster and keeps the highest peak of each
             structure; "joint" picks distinct peaks for all structures of a frame together.
         margin_weight: weight of the feature margin against the log height in the joint pick.
+        min_margin: smallest margin of a peak picked in the joint pick, in units of the distance between centroids: 1 at
+            the structure's own centroid, -1 at the other's; None for no limit.
         joint_planes: cluster all planes of a run together.
         vote_fraction: share of the annotated fit frames that name the clusters.
         min_vote_frames: smallest number of them.
@@ -90,6 +93,7 @@ class LandmarkDiscovery:
         fit_on: Literal["test", "train"] = "test",
         assignment: Literal["independent", "joint"] = "independent",
         margin_weight: float = 0.5,
+        min_margin: float | None = None,
         joint_planes: bool = False,
         vote_fraction: float = 0.1,
         min_vote_frames: int = 10,
@@ -109,6 +113,8 @@ class LandmarkDiscovery:
         planes = {plane: tuple(names) for plane, names in structures.items()}
         named = bool(planes) and all(names and len(set(names)) == len(names) for names in planes.values())
         _check_range("structures", dict(structures), named, "planes with distinct structures each")
+        enough = contrast is None or min(map(len, planes.values())) > 1
+        _check_range("contrast", contrast, enough, "null where a plane has a single structure")
         self.structures = planes
         self.fit_on = fit_on
         self._read = CandidateReader(
@@ -123,7 +129,8 @@ class LandmarkDiscovery:
         self._random_state = random_state
         self._contrast = contrast
         self._k_choice = k_choice
-        self._margin_weight = margin_weight if assignment == "joint" else None
+        smallest = -math.inf if min_margin is None else min_margin
+        self._margins = Margins(weight=margin_weight, smallest=smallest) if assignment == "joint" else None
         self._joint_planes = joint_planes
         self._vote_fraction = vote_fraction
         self._min_vote_frames = min_vote_frames
@@ -150,11 +157,9 @@ class LandmarkDiscovery:
         fit = training if self.fit_on == "train" else reported
         groups = {key: self._fit(key, fit.get(key, [])) for key in sorted(reported)}
         frames = [
-            groups[key].match(candidates, margin_weight=self._margin_weight)
-            for key in groups
-            for candidates in reported[key]
+            groups[key].match(candidates, margins=self._margins) for key in groups for candidates in reported[key]
         ]
-        return Discovery(frames=sorted(frames, key=lambda f: (f.run, f.key)), groups=list(groups.values()))
+        return Discovery(frames=sorted(frames, key=lambda f: (f.key, f.run)), groups=list(groups.values()))
 
     def _collect(
         self, pairs: Iterable[tuple[Sample, Prediction]]

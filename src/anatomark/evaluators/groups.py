@@ -26,6 +26,19 @@ from anatomark.types import AnatomarkError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Margins:
+    """How the joint pick uses feature margins.
+
+    Attributes:
+        weight: of a margin against the log height of a peak.
+        smallest: below it a peak is not picked for a structure.
+    """
+
+    weight: float
+    smallest: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LandmarkGroup:
     """The clusters of one feature space.
 
@@ -50,19 +63,19 @@ class LandmarkGroup:
     n_landmarks: int
     n_vote_frames: int
 
-    def match(self, candidates: Candidates, *, margin_weight: float | None) -> LandmarkFrame:
+    def match(self, candidates: Candidates, *, margins: Margins | None) -> LandmarkFrame:
         """Names a frame's landmarks.
 
         Args:
             candidates: the frame's peaks.
-            margin_weight: weight of the joint pick; None labels every peak by itself.
+            margins: of the joint pick; None labels every peak by itself.
         """
         clusters = np.zeros(0, dtype=np.int64)
         picked: dict[str, int] = {}
         if len(candidates.values):
             features = candidates.features @ self.axes
             clusters = nearest_cluster(features, self.clustering.centroids)
-            picked = self._pick(candidates, features, clusters, margin_weight)
+            picked = self._pick(candidates, features, clusters, margins)
         owner = {index: structure for structure, index in picked.items()}
         xy = [(float(x), float(y)) for x, y in candidates.xy]
         return LandmarkFrame(
@@ -77,18 +90,24 @@ class LandmarkGroup:
         )
 
     def _pick(
-        self, candidates: Candidates, features: FloatArray, clusters: IntArray, margin_weight: float | None
+        self, candidates: Candidates, features: FloatArray, clusters: IntArray, margins: Margins | None
     ) -> dict[str, int]:
         named = [s for s in candidates.frame.structures if s in self.centroids]
         if not named:
             return {}
-        if margin_weight is None:
+        if margins is None:
             index = {name: i for i, name in enumerate(named)}
             of_cluster = np.array([UNNAMED if n is None else index.get(n, UNNAMED) for n in self.names])
             picked = pick_independent(candidates.values, of_cluster[clusters], len(named))
         else:
             centroids = np.stack([self.centroids[s] for s in named])
-            picked = pick_joint(candidates.values, features, centroids, margin_weight=margin_weight)
+            picked = pick_joint(
+                candidates.values,
+                features,
+                centroids,
+                margin_weight=margins.weight,
+                min_margin=margins.smallest,
+            )
         return {name: int(i) for name, i in zip(named, picked, strict=True) if i >= 0}
 
 

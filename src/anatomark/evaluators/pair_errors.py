@@ -62,8 +62,8 @@ def stack_frames(frames: Sequence[LandmarkFrame], structures: Sequence[str]) -> 
 
 
 def all_pairs(n: int) -> Int[Tensor, "2 p"]:
-    """Returns every pair (source i, target j) with i < j of ``n`` frames."""
-    return torch.triu_indices(n, n, 1)
+    """Returns every unique pair of ``n`` frames, (source, target); the source is the later one."""
+    return torch.triu_indices(n, n, 1).flip(0)
 
 
 def orientation_differs(stack: FrameStack, pairs: Int[Tensor, "2 p"]) -> Bool[Tensor, "p"]:

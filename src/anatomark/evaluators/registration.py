@@ -27,6 +27,7 @@ from anatomark.evaluators.pair_errors import (
     stack_frames,
     summarise,
 )
+from anatomark.evaluators.plane_pool import pool_planes
 from anatomark.evaluators.registration_report import build_tables, draw_figures
 from anatomark.geometry.similarity import MIN_DISTANCE_PX
 from anatomark.registration.engine import Engine
@@ -66,8 +67,8 @@ class RegistrationEvaluator:
     Frames count when they are *complete*: all structures and the head outline annotated. Those with a
     landmark for both structures, at least 1 px apart, are *aligned*, and *strict* (the paper's selection)
     when both landmarks also lie within 10 % of the HC long axis of the truth. All methods are compared on the
-    same pairs of aligned frames, across runs too. Where an engine finds nothing for a pair, the pair is left
-    out of that method's mean and counted in ``n_failed``.
+    same pairs of aligned frames, across runs too. Where an engine finds nothing for a pair, the pair keeps its
+    starting alignment (as it is, or mirrored) and is counted in ``n_failed``.
 
     Always measured: ``none``, ``left_right`` (the annotated structures' horizontal order says when to mirror
     the source, as a person would) and ``salient``.
@@ -134,7 +135,7 @@ class RegistrationEvaluator:
                 result.frames,
                 result.pairs,
                 result.matrices["salient"],
-                {m: e[result.found[m]] for m, e in result.errors.items()},
+                result.errors,
                 result.names,
                 n_examples=self.n_examples,
                 unit=UNIT,
@@ -142,7 +143,7 @@ class RegistrationEvaluator:
         return Report(
             name="registration",
             title="Registration by salient landmarks",
-            values={"planes": planes},
+            values={**pool_planes(planes), "planes": planes},
             tables=[table for plane, v in planes.items() for table in build_tables(plane, v)],
             figures=figures,
         )
@@ -229,10 +230,8 @@ def _values(result: PlaneResult, frames: Sequence[LandmarkFrame]) -> dict[str, A
         "unit": UNIT,
         "share_aligned": len(result.frames) / n_complete if n_complete else None,
         "share_strict": n_strict / n_complete if n_complete else None,
-        "errors": {m: summarise(e[result.found[m]], result.names) for m, e in result.errors.items()},
-        "errors_strict": {
-            m: summarise(e[result.found[m] & strict_pairs], result.names) for m, e in result.errors.items()
-        },
+        "errors": {m: summarise(e, result.names) for m, e in result.errors.items()},
+        "errors_strict": {m: summarise(e[strict_pairs], result.names) for m, e in result.errors.items()},
         "errors_all_pairs": {m: summarise(e, result.names) for m, e in unlimited.items()},
         "n_failed": {m: int((~found).sum()) for m, found in result.found.items()},
     }

@@ -49,8 +49,8 @@ def build_tables(plane: str, values: Mapping[str, Any]) -> list[Table]:
         f" {values['n_images_strict']} strict (both landmarks within 10 % of the truth)."
     )
     note = (
-        "Mean ± standard error, percent of the target's HC long axis; the earlier frame of a pair is"
-        " the source. Failed: pairs for which the engine found nothing, left out of its mean. "
+        "Mean ± standard error, percent of the target's HC long axis; the later frame of a pair is"
+        " the source. Failed: pairs for which the engine found nothing; they keep their starting alignment. "
     )
     return [
         _error_table(
@@ -90,7 +90,7 @@ def draw_figures(
         frames: aligned frames.
         pairs: compared pairs.
         matrices: salient maps.
-        errors: method -> errors of the pairs it found a map for.
+        errors: method -> errors of all pairs.
         names: structures, then the HC centre.
         n_examples: number of examples.
         unit: unit of the errors.

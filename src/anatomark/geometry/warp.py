@@ -24,7 +24,7 @@ def warp(
         ValueError: a matrix is singular.
     """
     height, width = images.shape[-2:]
-    inverse = invert(matrices.double()).to(images)
+    inverse = invert(matrices.cpu().double()).to(images)  # not every device has float64
     ys = torch.arange(size[0], dtype=images.dtype, device=images.device)
     xs = torch.arange(size[1], dtype=images.dtype, device=images.device)
     # The affine map splits into a column part and a row part: no (x, y, 1) list of all pixels is built.

@@ -107,10 +107,11 @@ class SaliencyModel(BaseModel):
     def _target(self, batch: Batch, stride: int) -> Tensor:
         if "fixations" not in batch:
             raise AnatomarkError(
-                "model=saliency learns from gaze, but this data set has none; add gaze.csv or change data="
+                "model=saliency learns from gaze, and no frame of a batch has any; add gaze.csv or change data="
             )
         height, width = batch["image"].shape[-2:]
-        return render_density(batch["fixations"], size=(height, width), sigma=self.sigma_px, stride=stride)
+        with torch.autocast(batch["image"].device.type, enabled=False):  # a density in half precision sums to 1.002
+            return render_density(batch["fixations"], size=(height, width), sigma=self.sigma_px, stride=stride)
 
 
 def _to_maps(density: Tensor) -> Tensor:

@@ -65,4 +65,4 @@ def _pose(size: tuple[int, int], angle: float, scale: float, mirrored: bool) -> 
 
 
 def _move(images: Float[Tensor, "b c h w"], matrix: Float[Tensor, "2 3"], size: tuple[int, int]) -> Tensor:
-    return warp(images, matrix.to(images.device).expand(len(images), 2, 3), size=size)
+    return warp(images, matrix.expand(len(images), 2, 3), size=size)
