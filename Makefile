@@ -16,6 +16,7 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constrain
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/core.stamp
+	rm -rf runs/demo
 	$(PY) train.py experiment=demo
 	$(PY) evaluate.py run=runs/demo
 

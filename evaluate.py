@@ -1,9 +1,6 @@
 """Evaluates a run: ``python evaluate.py run=runs/...``; several runs, such as folds, are pooled into one report."""
 
 import logging
-import sys
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,31 +38,27 @@ def evaluate(cfg: DictConfig) -> None:
     """Predicts the frames that the evaluators need, runs the evaluators and writes the report."""
     from anatomark.loggers import close_loggers
     from anatomark.predictions import PooledPredictions
-    from anatomark.report.writer import log_reports, print_tables, write_reports
+    from anatomark.report.page import describe_evaluation
+    from anatomark.report.writer import log_reports, name_data_set, print_tables, write_reports
 
     runs = [Path(run) for run in ([cfg.run] if isinstance(cfg.run, str) else cfg.run or [])]
     if not runs:
         raise AnatomarkError("evaluate.py needs a run; add run= and the folder that train.py printed")
     configs = [merge_overrides(load_config(run), cfg, HydraConfig.get().overrides.task) for run in runs]
     evaluators = instantiate_all(configs[0].evaluator)
+    if not evaluators:
+        raise AnatomarkError("nothing to evaluate: the data set names no evaluator; add evaluator=[saliency], say")
     splits = [s for s in ("train", "val", "test") if any(s in evaluator.splits for evaluator in evaluators)]
     streams = [predict(run, config, splits) for run, config in zip(runs, configs, strict=True)]
     data_set = ", ".join(dict.fromkeys(stream.data_set for stream in streams))
     log.info("evaluating on %s: %s", data_set, ", ".join(type(evaluator).__name__ for evaluator in evaluators))
-    reports = [evaluator(PooledPredictions(streams)) for evaluator in evaluators]
+    reports = [name_data_set(evaluator(PooledPredictions(streams)), data_set) for evaluator in evaluators]
     folder = Path(HydraConfig.get().runtime.output_dir)
     page = write_reports(
         reports,
         folder / "report",
         title=configs[0].name,
-        run_info={
-            "data_set": data_set,
-            "runs": [display_path(run) for run in runs],
-            "command": " ".join(["python evaluate.py", *sys.argv[1:]]),
-            "seed": configs[0].seed,
-            "date": date.today().isoformat(),
-            "version": version("anatomark"),
-        },
+        run_info=describe_evaluation(data_set, [display_path(run) for run in runs], configs[0].seed),
         training_curves=runs[0] / "metrics.csv" if len(runs) == 1 and (runs[0] / "metrics.csv").is_file() else None,
     )
     loggers = instantiate_all(cfg.get("logger"))

@@ -19,8 +19,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 UNNAMED = -1
-EXCLUDED = -1e6
-"""Score of a peak that must not be picked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,21 +168,19 @@ def pick_joint(
         features: (p, f).
         centroids: mean feature vector of every structure, (s, f).
         margin_weight: w.
-        min_margin: a peak with a smaller margin for a structure is not picked for it, so that a structure nobody
-            sees is missing instead of lying on something else.
+        min_margin: a pick with a smaller margin is dropped, so that a structure the map does not show is missing
+            instead of lying on something else.
 
     Returns:
         peak of every structure, (s,); -1 for structures left over.
     """
     n_structures = len(centroids)
-    score = np.repeat(np.log(values)[:, None], n_structures, axis=1)
+    margin = np.zeros((len(values), n_structures))
     if n_structures > 1:
         distance = cdist(features, centroids) / pdist(centroids).mean()
-        others = (distance.sum(axis=1, keepdims=True) - distance) / (n_structures - 1)
-        margin = others - distance
-        score = np.where(margin < min_margin, EXCLUDED, score + margin_weight * margin)
-    rows, columns = linear_sum_assignment(score, maximize=True)
-    allowed = score[rows, columns] > EXCLUDED
+        margin = (distance.sum(axis=1, keepdims=True) - distance) / (n_structures - 1) - distance
+    rows, columns = linear_sum_assignment(np.log(values)[:, None] + margin_weight * margin, maximize=True)
+    kept = margin[rows, columns] >= min_margin
     picked = np.full(n_structures, -1)
-    picked[columns[allowed]] = rows[allowed]
+    picked[columns[kept]] = rows[kept]
     return picked

@@ -1,7 +1,10 @@
 """The report page: one HTML file with its figures, tables and styles inside."""
 
 import base64
+import sys
 from collections.abc import Sequence
+from datetime import date
+from importlib.metadata import version
 from typing import Any, TypedDict
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -30,6 +33,18 @@ class RunInfo(TypedDict):
     seed: int
     date: str
     version: str
+
+
+def describe_evaluation(data_set: str, runs: list[str], seed: int) -> RunInfo:
+    """Describes an evaluation by this process: its command line, today's date and the version of the package."""
+    return {
+        "data_set": data_set,
+        "runs": runs,
+        "command": " ".join(["python", *sys.orig_argv[1:]]),
+        "seed": seed,
+        "date": date.today().isoformat(),
+        "version": version("anatomark"),
+    }
 
 
 def render_page(

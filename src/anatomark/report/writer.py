@@ -7,6 +7,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,12 @@ def write_reports(
     page = render_page(reports, files, title=title, run_info=run_info, training_curves=curves)
     _replace_folder(folder, {name: text for group in files for name, text in group.items()} | {_PAGE: page})
     return folder / _PAGE
+
+
+def name_data_set(report: Report, data_set: str) -> Report:
+    """Says in every table and in the values which data set was measured, phantoms and simulated gaze included."""
+    tables = [replace(table, title=f"{table.title}; {data_set}") for table in report.tables]
+    return replace(report, values={"data_set": data_set, **report.values}, tables=tables)
 
 
 def print_tables(reports: Iterable[Report]) -> None:
