@@ -121,6 +121,14 @@ def test_training_predictions_and_validation_frames_do_not_matter():
     assert evaluator()([f for f in stream if f[0]["split"] != "val"]).values == plain
 
 
+def test_a_prediction_of_several_maps_is_refused():
+    stream = make_stream()
+    for _, prediction in stream:
+        prediction["maps"] = prediction["maps"].repeat(2, 1, 1)
+    with pytest.raises(AnatomarkError, match="has 2 maps; saliency is one map per frame"):
+        evaluator()(stream)
+
+
 def test_attention_maps_instead_of_fixations():
     stream = make_stream()[:-1]
     from_gaze = evaluator()(stream).values

@@ -33,6 +33,9 @@ def test_weights_of_another_width_are_refused(tmp_path: Path) -> None:
     torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(AnatomarkError, match=r"other.pth lacks features.0.0.0.weight"):
         SonoNetTrunk(weights=tmp_path / "other.pth")
+    (tmp_path / "broken.pth").write_bytes(b"not a checkpoint")
+    with pytest.raises(AnatomarkError, match=r"broken.pth is not a readable state dict"):
+        SonoNetTrunk(weights=tmp_path / "broken.pth")
     with pytest.raises(AnatomarkError, match="does not exist"):
         SonoNetTrunk(weights=tmp_path / "none.pth")
 

@@ -227,7 +227,12 @@ def _was_watched(sample: Sample) -> bool:
 
 
 def _full_size_map(sample: Sample, prediction: Prediction) -> Float[Tensor, "h w"]:
-    cells, size = prediction["maps"][:1], _image_size(sample)
+    cells, size = prediction["maps"], _image_size(sample)
+    if len(cells) != 1:
+        raise AnatomarkError(
+            f"the prediction of frame {sample['key']} has {len(cells)} maps; saliency is one map per frame, use a model"
+            " with one output map"
+        )
     stride = prediction.get("map_stride", 1)
     covered = (cells.shape[1] * stride, cells.shape[2] * stride)
     if covered != size:

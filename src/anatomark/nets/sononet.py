@@ -1,5 +1,6 @@
 """SonoNet trunks (Baumgartner et al. 2017) in the key layout of the published weights."""
 
+import pickle
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -67,7 +68,10 @@ class SonoNetTrunk(nn.Module):
 
     def _load_published(self, path: Path) -> None:
         require(path, "a state dict with keys like features.0.0.0.weight")
-        published = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            published = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            raise AnatomarkError(f"{path} is not a readable state dict; download it again") from error
         own = self.state_dict()
         wanted = [key for key in own if not key.endswith("num_batches_tracked")]
         missing = [key for key in wanted if key not in published]
