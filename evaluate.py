@@ -45,7 +45,7 @@ def evaluate(cfg: DictConfig) -> None:
     if not runs:
         raise AnatomarkError("evaluate.py needs a run; add run= and the folder that train.py printed")
     configs = [merge_overrides(load_config(run), cfg, HydraConfig.get().overrides.task) for run in runs]
-    evaluators = instantiate_all(configs[0].evaluator)
+    evaluators = instantiate_all(configs[0].get("evaluator"))
     if not evaluators:
         raise AnatomarkError("nothing to evaluate: the data set names no evaluator; add evaluator=[saliency], say")
     splits = [s for s in ("train", "val", "test") if any(s in evaluator.splits for evaluator in evaluators)]
