@@ -141,7 +141,7 @@ def test_shrinking_does_not_alias() -> None:
 def test_crop_keeps_the_gaze_and_the_aspect_ratio(seed: int) -> None:
     torch.manual_seed(seed)
     sample = sample_with_a_blob()
-    sample["fixations"] = torch.tensor([[3.0, 5.0, 1.0], [60.0, 50.0, 1.0]])
+    sample["fixations"] = torch.tensor([[3.4, 5.7, 1.0], [60.6, 50.3, 1.0]])
     moved = Spatial(steps=[RandomCrop(min_side=0.5, max_side=0.6)])(sample)
     height, width = moved["image"].shape[-2:]
     assert (

@@ -81,9 +81,10 @@ class RandomCrop:
         drawn = torch.empty((), dtype=torch.float64).uniform_(*self.sides)
         share = torch.maximum(drawn, ((high - low + 1) / extent).amax()).clamp(max=1.0)
         crop = (share * extent).ceil().clamp(max=extent)
-        first = (high - crop + 1).clamp(min=0)
-        last = torch.minimum(low, extent - crop).clamp(min=0)
-        corner = (first + torch.rand(2, dtype=torch.float64) * (last - first).clamp(min=0)).floor()
+        # Whole corners that keep every gaze point inside the outer edges of the sub-image's pixels.
+        first = (high - crop + 0.5).ceil().clamp(min=0)
+        last = torch.maximum(torch.minimum((low + 0.5).floor(), extent - crop), first)
+        corner = first + (torch.rand(2, dtype=torch.float64) * (last - first + 1)).floor()
         matrix = torch.cat([torch.eye(2, dtype=torch.float64), -corner[:, None]], dim=1)
         return matrix, (int(crop[1]), int(crop[0]))
 
