@@ -14,7 +14,7 @@ from anatomark.nets.saliency import SaliencyNet
 from anatomark.nets.sononet import SonoNetTrunk
 from anatomark.types import Sample
 
-N_STEPS = 60
+N_STEPS = 20
 BATCH_SIZE = 8
 
 
