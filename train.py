@@ -54,7 +54,7 @@ def train(cfg: DictConfig) -> float | None:
     model = instantiate(cfg.model)
     if checkpoint is not None:
         load_weights(model, checkpoint)  # Lightning loads it again; this says what is wrong with it
-    loggers, callbacks = instantiate_all(cfg.logger), instantiate_all(cfg.callbacks)
+    loggers, callbacks = instantiate_all(cfg.get("logger")), instantiate_all(cfg.get("callbacks"))
     trainer = make_trainer(cfg.trainer, default_root_dir=folder, callbacks=callbacks, logger=loggers)
     save_config(cfg, folder, hydra_cfg.runtime.choices)
     if checkpoint is None:

@@ -177,3 +177,9 @@ def test_paths_are_shown_relative_where_shorter(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     assert display_path(tmp_path / "runs" / "a") == "runs/a"
     assert display_path(Path("/x")) == "/x"
+
+
+def test_a_run_without_loggers_or_evaluators_is_saved(tmp_path: Path) -> None:
+    cfg = configuration()
+    del cfg["logger"], cfg["evaluator"]  # what Hydra composes for logger=[] evaluator=[]
+    assert not {"logger", "evaluator"} & set(saved(tmp_path, cfg))

@@ -81,7 +81,7 @@ def save_config(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> No
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
     kept = {key: value for key, value in resolved.items() if key not in COMMANDS}
-    kept |= {key: OmegaConf.to_container(cfg[key], resolve=False) for key in POINTERS}
+    kept |= {key: OmegaConf.to_container(cfg[key], resolve=False) for key in POINTERS if key in cfg}
     kept["choices"] = {group: choice for group, choice in choices.items() if not group.startswith("hydra")}
     temporary = folder / "config.yaml.tmp"
     OmegaConf.save(OmegaConf.create(kept), temporary)

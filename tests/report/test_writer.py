@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from anatomark.report.page import RunInfo
-from anatomark.report.writer import print_tables, write_reports
+from anatomark.report.page import RunInfo, describe_evaluation
+from anatomark.report.writer import name_data_set, print_tables, write_reports
 from anatomark.types import AnatomarkError, Report, Table
 
 RUN_INFO = RunInfo(
@@ -229,3 +229,21 @@ def test_tables_on_the_console(capsys: pytest.CaptureFixture[str]) -> None:
         "1008",
     ):
         assert text in shown
+
+
+def test_every_table_and_the_values_name_the_data_set() -> None:
+    table = Table(title="Errors", columns=["a"], rows=[[1.0]], note="in percent")
+    report = Report(name="x", title="X", values={"n": 1}, tables=[table, table])
+    named = name_data_set(report, "fetal_head phantom")
+    assert named.values == {"data_set": "fetal_head phantom", "n": 1}
+    assert [t.title for t in named.tables] == ["Errors; fetal_head phantom"] * 2
+    assert named.tables[0].note == "in percent"
+    assert report.values == {"n": 1}
+
+
+def test_an_evaluation_is_described_by_the_command_that_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.orig_argv", ["/usr/bin/python3", "evaluate.py", "run=A"])
+    monkeypatch.setattr("sys.argv", ["evaluate.py", "model=saliency", "run=A"])  # with the run's own choices put in
+    info = describe_evaluation("OSIE", ["A"], 3)
+    assert info["command"] == "python evaluate.py run=A"
+    assert (info["data_set"], info["runs"], info["seed"]) == ("OSIE", ["A"], 3)

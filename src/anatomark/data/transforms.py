@@ -126,7 +126,10 @@ class RandomGamma:
 
 
 class RandomBrightness:
-    """Multiplies grey values by a random factor in ``1 +- amount``."""
+    """Multiplies grey values by a random factor in ``1 +- amount``.
+
+    A later :class:`Standardise` takes a pure factor out again, so on its own before it this changes nothing.
+    """
 
     def __init__(self, *, amount: float = 0.25) -> None:
         self.amount = amount

@@ -25,7 +25,6 @@ class SaliencyModel(BaseModel):
             angle in the paper.
         reduction: images are area-averaged by this factor before the network, so that trunks with fewer pools give
             maps of the same size. The map's stride is ``net.stride * reduction``.
-        normalise_features: whether the feature vectors of predictions have unit length.
         tta: averages predictions over moved copies of each image; None to predict once.
         **optimisation: see :class:`BaseModel`.
     """
@@ -36,7 +35,6 @@ class SaliencyModel(BaseModel):
         net: SaliencyNet,
         sigma_px: float = 9.0,
         reduction: int = 1,
-        normalise_features: bool = False,
         tta: TestTimeAugmentation | None = None,
         **optimisation: Any,
     ) -> None:
@@ -46,7 +44,6 @@ class SaliencyModel(BaseModel):
         self.net = net
         self.sigma_px = sigma_px
         self.reduction = reduction
-        self.normalise_features = normalise_features
         self.tta = tta
         self.stride = net.stride * reduction
         self.scores = torch.nn.ModuleDict({"val_scores": SaliencyMetrics(), "test_scores": SaliencyMetrics()})
@@ -94,8 +91,7 @@ class SaliencyModel(BaseModel):
         return scores
 
     def _augmented(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        density, features = self._once(images) if self.tta is None else self.tta(self._once, images)
-        return density, F.normalize(features, dim=1) if self.normalise_features else features
+        return self._once(images) if self.tta is None else self.tta(self._once, images)
 
     def _once(self, images: Tensor) -> tuple[Tensor, Tensor]:
         logits, features = self.net(self._network_input(images))
