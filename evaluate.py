@@ -1,64 +1,48 @@
-"""Evaluates a run: ``python evaluate.py run=runs/...``; several runs, such as folds, are pooled into one report."""
+"""Evaluates runs: ``python evaluate.py run=...``; those of one row are pooled, rows are compared.
+
+Without ``run=`` the model is evaluated as it is configured, such as with published weights.
+"""
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from anatomark.cli import readable_errors, run_command
+from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
-from anatomark.runs import (
-    EXECUTION_WHITELIST,
-    display_path,
-    find_checkpoint,
-    instantiate,
-    instantiate_all,
-    load_config,
-    load_weights,
-    make_trainer,
-    merge_overrides,
-)
-
-if TYPE_CHECKING:
-    from anatomark.predictions import RunPredictions
+from anatomark.multirun import expand_runs
+from anatomark.rows import Row, as_built, group_rows
+from anatomark.runs import EXECUTION_WHITELIST, display_path, instantiate_all, load_config, merge_overrides, save_config
 
 log = logging.getLogger("anatomark")
 
 
 @hydra.main(config_path="conf", config_name="evaluate", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> None:
-    with readable_errors(debug=cfg.debug):
+    with job_errors(debug=cfg.debug):
         evaluate(cfg)
 
 
 def evaluate(cfg: DictConfig) -> None:
     """Predicts the frames that the evaluators need, runs the evaluators and writes the report."""
+    from anatomark.evaluation import compare_results, evaluate_rows  # heavy, and needed only once all runs are found
     from anatomark.loggers import close_loggers
-    from anatomark.predictions import PooledPredictions
     from anatomark.report.page import describe_evaluation
-    from anatomark.report.writer import log_reports, name_data_set, print_tables, write_reports
+    from anatomark.report.writer import log_reports, print_tables, write_reports
 
-    runs = [Path(run) for run in ([cfg.run] if isinstance(cfg.run, str) else cfg.run or [])]
-    if not runs:
-        raise AnatomarkError("evaluate.py needs a run; add run= and the folder that train.py printed")
-    configs = [merge_overrides(load_config(run), cfg, HydraConfig.get().overrides.task) for run in runs]
-    evaluators = instantiate_all(configs[0].get("evaluator"))
-    if not evaluators:
-        raise AnatomarkError("nothing to evaluate: the data set names no evaluator; add evaluator=[saliency], say")
-    splits = [s for s in ("train", "val", "test") if any(s in evaluator.splits for evaluator in evaluators)]
-    streams = [predict(run, config, splits) for run, config in zip(runs, configs, strict=True)]
-    data_set = ", ".join(dict.fromkeys(stream.data_set for stream in streams))
-    log.info("evaluating on %s: %s", data_set, ", ".join(type(evaluator).__name__ for evaluator in evaluators))
-    reports = [name_data_set(evaluator(PooledPredictions(streams)), data_set) for evaluator in evaluators]
     folder = Path(HydraConfig.get().runtime.output_dir)
+    rows = find_rows(cfg, folder)
+    results = evaluate_rows(rows)
+    first = rows[0].parts[0]
+    reports = compare_results(results, reference=first.config.get("reference"), paper=first.config.get("paper"))
+    runs = list(dict.fromkeys(part.folder for row in rows for part in row.parts))
     page = write_reports(
         reports,
         folder / "report",
-        title=configs[0].name,
-        run_info=describe_evaluation(data_set, [display_path(run) for run in runs], configs[0].seed),
+        title=first.config.name,
+        run_info=describe_evaluation(results[0].data_set, named_runs(cfg, folder), first.config.seed),
         training_curves=runs[0] / "metrics.csv" if len(runs) == 1 and (runs[0] / "metrics.csv").is_file() else None,
     )
     loggers = instantiate_all(cfg.get("logger"))
@@ -68,24 +52,23 @@ def evaluate(cfg: DictConfig) -> None:
     log.info("report: %s", display_path(page))
 
 
-def predict(run: Path, cfg: DictConfig, splits: list[str]) -> "RunPredictions":
-    """Rebuilds data and model of a run, writes its predictions and returns them as a stream with their samples."""
-    from anatomark.predictions import PredictionWriter, RunPredictions
+def find_rows(cfg: DictConfig, folder: Path) -> list[Row]:
+    """The rows of the runs that ``run=`` names, or the model as configured, whose run folder is then ``folder``."""
+    hydra_cfg = HydraConfig.get()
+    if not cfg.run:
+        if "model" not in (word.split("=", 1)[0] for word in hydra_cfg.overrides.task):
+            raise AnatomarkError("evaluate.py needs run= and a run folder, or model= for a model as it is built")
+        row = as_built(cfg, folder, hydra_cfg.runtime.choices)
+        save_config(row.parts[0].config, folder, hydra_cfg.runtime.choices)
+        return [row]
+    runs = expand_runs(cfg.run)
+    return group_rows(runs, [merge_overrides(load_config(run), cfg, hydra_cfg.overrides.task) for run in runs])
 
-    datamodule, model = instantiate(cfg.data), instantiate(cfg.model)
-    datamodule.setup()
-    load_weights(model, find_checkpoint(run, cfg.checkpoint))
-    writer = PredictionWriter(folder=run / "predictions")
-    options = {key: cfg.trainer[key] for key in ("accelerator", "precision", "enable_progress_bar")}
-    trainer = make_trainer(options, devices=1, logger=False, callbacks=[writer])
-    datamodule.predict_splits = splits
-    trainer.predict(model, datamodule=datamodule, return_predictions=False)
-    return RunPredictions(
-        dataset=datamodule.evaluation_dataset(splits),
-        folder=writer.folder,
-        run=display_path(run),
-        data_set=datamodule.source.name,
-    )
+
+def named_runs(cfg: DictConfig, folder: Path) -> list[str]:
+    """What ``run=`` names, as the report shows it."""
+    named = [cfg.run] if isinstance(cfg.run, str) else cfg.run or [folder]
+    return [display_path(Path(run)) for run in named]
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from anatomark.cli import readable_errors, run_command
+from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
+from anatomark.multirun import finished_earlier, mark_finished, mark_started
 from anatomark.runs import (
     EXECUTION_WHITELIST,
     display_path,
@@ -28,7 +30,7 @@ log = logging.getLogger("anatomark")
 
 @hydra.main(config_path="conf", config_name="train", execution_whitelist=EXECUTION_WHITELIST)
 def main(cfg: DictConfig) -> float | None:
-    with readable_errors(debug=cfg.debug):
+    with job_errors(debug=cfg.debug):
         return train(cfg)
 
 
@@ -45,6 +47,9 @@ def train(cfg: DictConfig) -> float | None:
         raise AnatomarkError(f"seed is {cfg.seed}; it must be a whole number from 0 to {2**32 - 1}")
     if not (isinstance(cfg.epochs, int) and cfg.epochs >= 1):
         raise AnatomarkError(f"epochs is {cfg.epochs}; it must be a whole number of at least 1")
+    if hydra_cfg.mode is RunMode.MULTIRUN and (result := finished_earlier(folder, cfg, hydra_cfg.runtime.choices)):
+        log.info("trained earlier: %s", display_path(folder))
+        return result.objective
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.data)
     log.info("reading %s", cfg.data.root)
@@ -56,6 +61,7 @@ def train(cfg: DictConfig) -> float | None:
         load_weights(model, checkpoint)  # Lightning loads it again; this says what is wrong with it
     loggers, callbacks = instantiate_all(cfg.get("logger")), instantiate_all(cfg.get("callbacks"))
     trainer = make_trainer(cfg.trainer, default_root_dir=folder, callbacks=callbacks, logger=loggers)
+    mark_started(folder)
     save_config(cfg, folder, hydra_cfg.runtime.choices)
     if checkpoint is None:
         (folder / "metrics.csv").unlink(missing_ok=True)  # of an earlier training, where hydra.run.dir names the folder
@@ -68,8 +74,9 @@ def train(cfg: DictConfig) -> float | None:
         status = "success"
     finally:
         close_loggers(loggers, status)
+    result = mark_finished(folder, None if objective is None else float(objective))
     log.info("trained: %s", display_path(folder))
-    return None if objective is None else float(objective)
+    return result.objective
 
 
 def start(cfg: DictConfig) -> DictConfig:

@@ -1,6 +1,7 @@
 """Fixtures for every test."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,21 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Commands:
     """Runs train.py and evaluate.py in an empty folder."""
     return Commands(tmp_path, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def trained(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder as training leaves it; its weights are untrained. Only for tests that leave it as it is."""
+
+    class Silent:
+        def readouterr(self) -> tuple[str, str]:
+            return "", ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        return Commands(tmp_path_factory.mktemp("trained"), Silent(), patch).train(frames)
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """As ``trained``, a copy of one's own."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))

@@ -143,7 +143,7 @@ def test_evaluation_composes_like_training_without_logger() -> None:
 
 
 def test_shared_keys_reach_every_place() -> None:
-    cfg = composed("epochs=7", "discovery.threshold=0.07", "model.sigma_px=5", "monitor=val/cc")
+    cfg = composed("epochs=7", "discovery.threshold=0.07", "gaze_sigma_px=5", "monitor=val/cc")
     assert (cfg.trainer.max_epochs, cfg.model.scheduler.T_max) == (7, 7)
     assert cfg.evaluator.landmarks.discovery.threshold == cfg.evaluator.registration.discovery.threshold == 0.07
     assert cfg.evaluator.saliency.sigma == 5

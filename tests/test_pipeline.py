@@ -35,7 +35,13 @@ def same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool
 
 def test_trains_and_evaluates(commands: Commands, frames: Path) -> None:
     run = commands.train(frames, "epochs=2")
-    assert {path.name for path in run.iterdir()} == {"config.yaml", "checkpoints", "metrics.csv", "train.log"}
+    assert {path.name for path in run.iterdir()} == {
+        "config.yaml",
+        "checkpoints",
+        "metrics.csv",
+        "result.json",
+        "train.log",
+    }
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert f"trained: {run.relative_to(commands.folder)}" in (run / "train.log").read_text()
     saved = yaml.safe_load((run / "config.yaml").read_text())
@@ -53,8 +59,8 @@ def test_trains_and_evaluates(commands: Commands, frames: Path) -> None:
     assert "<script src" not in page
     n_test = report["n_frames"]
     assert n_test == 4
-    assert len(list((moved / "predictions").glob("*.npz"))) == 10  # train and test, not validation
-    assert not list(moved.glob("*.tmp"))
+    assert len(list((moved / "predictions" / "best").glob("*.npz"))) == 10  # train and test, not validation
+    assert not list(moved.rglob("*.tmp"))
     test = next(row for row in read_metrics(moved) if row["test/kld"])
     for name in PARITY:
         assert report["model"][name] == pytest.approx(float(test[f"test/{name}"]), abs=1e-5), name

@@ -1,5 +1,6 @@
 """Predictions on disk: exact, whole or absent, and streamed as often as wanted."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,17 +112,38 @@ def test_a_failure_leaves_the_earlier_predictions(tmp_path: Path) -> None:
 
 
 def test_streams_repeat_and_pool(frames: Path, tmp_path: Path) -> None:
-    records = read_frames(frames, GAZE)[:4]
-    transform = Compose(steps=[Spatial(steps=[Fit(height=64, width=96)]), Standardise()])
-    streams = []
-    for run, part in (("one", records[:2]), ("two", records[2:])):
-        folder = tmp_path / run
-        folder.mkdir()
-        for seed, record in enumerate(part):
-            save_prediction(make_prediction(record.key, seed), folder)
-        dataset = FrameDataset(part, transform=transform)
-        streams.append(RunPredictions(dataset=dataset, folder=folder, run=run, data_set="tiny"))
-    pooled = PooledPredictions(streams)
-    seen = [[(sample["key"], p["key"], p["run"]) for sample, p in pooled] for _ in range(2)]
-    expected = [(r.key, r.key, run) for r, run in zip(records, ["one", "one", "two", "two"], strict=True)]
+    parts = {"one": {0: "train", 1: "test", 2: "val"}, "two": {1: "train", 0: "test"}}
+    streams = [make_stream(frames, tmp_path / run, part) for run, part in parts.items()]
+    pooled = PooledPredictions(streams, splits=("test",), sample_splits=("train",))
+    seen = [[(sample["key"], sample["split"], p and (p["key"], p["run"])) for sample, p in pooled] for _ in range(2)]
+    first, second = (record.key for record in read_frames(frames, GAZE)[:2])
+    expected = [
+        (first, "train", None),
+        (second, "test", (second, "one")),
+        (second, "train", None),
+        (first, "test", (first, "two")),
+    ]
     assert seen == [expected, expected]
+    assert [sample["key"] for sample, _ in PooledPredictions(streams, splits=("test",))] == [second, first]
+
+
+def test_frames_are_found_where_they_were_tested(frames: Path, tmp_path: Path) -> None:
+    parts = {"one": {0: "train", 1: "test"}, "two": {1: "train", 0: "test"}}
+    streams = [make_stream(frames, tmp_path / run, part) for run, part in parts.items()]
+    keys = [record.key for record in read_frames(frames, GAZE)[:2]]
+    found = PooledPredictions(streams, splits=("train", "test")).find(keys, "test")
+    assert list(found) == keys
+    assert [found[key][1]["run"] for key in keys] == ["two", "one"]
+    assert all(sample["key"] == key == p["key"] for key, (sample, p) in found.items())
+
+
+def make_stream(frames: Path, folder: Path, splits: dict[int, str]) -> RunPredictions:
+    """Some frames, by number, in their splits; all with predictions but those of "val"."""
+    folder.mkdir()
+    records = [replace(read_frames(frames, GAZE)[number], split=split) for number, split in splits.items()]
+    for seed, record in enumerate(records):
+        if record.split != "val":
+            save_prediction(make_prediction(record.key, seed), folder)
+    transform = Compose(steps=[Spatial(steps=[Fit(height=64, width=96)]), Standardise()])
+    dataset = FrameDataset(records, transform=transform)
+    return RunPredictions(dataset=dataset, folder=folder, run=folder.name, data_set="tiny")

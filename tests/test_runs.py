@@ -19,6 +19,7 @@ from anatomark.runs import (
     load_weights,
     make_trainer,
     merge_overrides,
+    register_resolvers,
     save_config,
 )
 
@@ -133,6 +134,20 @@ def test_checkpoints_are_found_by_name_and_never_exchanged(tmp_path: Path) -> No
     assert find_checkpoint(tmp_path, "last") == folder / "last.ckpt"
     with pytest.raises(AnatomarkError, match=r"best\.ckpt does not exist; checkpoint= can be last"):
         find_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "a/b", "", ".hidden", None])
+def test_a_checkpoint_is_no_path(tmp_path: Path, name: str | None) -> None:
+    with pytest.raises(AnatomarkError, match="no name of a checkpoint"):
+        find_checkpoint(tmp_path, name)
+
+
+def test_the_run_folder_is_that_of_the_run_else_a_new_one() -> None:
+    register_resolvers()
+    cfg = OmegaConf.create({"run": None, "one": "${run_folder:${run},new}", "two": "${run_folder:${run},new,pooled}"})
+    for run, one, two in ((None, "new", "new"), ("a", "a", "a"), (["a", "b"], "new", "pooled")):
+        cfg.run = run
+        assert (cfg.one, cfg.two) == (one, two)
 
 
 def test_weights_are_loaded_into_their_own_model_only(tmp_path: Path) -> None:

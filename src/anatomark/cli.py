@@ -3,24 +3,31 @@
 Imports nothing heavy, so that ``--help`` answers at once.
 """
 
+import logging
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from anatomark.errors import AnatomarkError
-from anatomark.runs import choice_word, load_config, register_resolvers
+from anatomark.multirun import expand_runs
+from anatomark.runs import choice_word, display_path, load_config, register_resolvers
+
+log = logging.getLogger(__name__)
 
 _KEY_NOTE = "full_key: "  # how Hydra marks what a constructor raised
 
 
 def run_command(main: Callable[[], Any]) -> None:
-    """Runs a Hydra main function, whose job must answer for its own errors by :func:`readable_errors`.
+    """Runs a Hydra main function, whose job must answer for its own errors by :func:`job_errors`.
 
     Args:
         main: the decorated function.
@@ -32,6 +39,32 @@ def run_command(main: Callable[[], Any]) -> None:
         register_resolvers()
         sys.argv[1:] = with_saved_choices(sys.argv[1:])
         main()
+
+
+def job_errors(*, debug: bool) -> AbstractContextManager[None]:
+    """Reports the errors of a job: at once where it is the only one, else in the log, so that the others go on.
+
+    Args:
+        debug: show tracebacks.
+    """
+    hydra_cfg = HydraConfig.get()
+    if hydra_cfg.mode is RunMode.MULTIRUN:
+        return logged_errors(job=display_path(Path(hydra_cfg.runtime.output_dir)))
+    return readable_errors(debug=debug)
+
+
+@contextmanager
+def logged_errors(*, job: str) -> Iterator[None]:
+    """Logs an error and raises it.
+
+    Args:
+        job: what the log calls the job of a multirun, which Hydra ends with this error when all jobs are done.
+    """
+    try:
+        yield
+    except Exception as error:
+        log.error("failed: %s: %s", job, user_message(error) or f"{type(error).__name__}: {_join(error)}")
+        raise
 
 
 @contextmanager
@@ -59,7 +92,7 @@ def with_saved_choices(words: Sequence[str]) -> list[str]:
     run = next((word.split("=", 1)[1] for word in words if word.startswith("run=")), None)
     if run in (None, "", "null", "[]"):
         return list(words)
-    first = run.strip("[]").split(",")[0].strip(" '\"")
+    first = expand_runs(run.strip("[]").split(",")[0].strip(" '\""))[0]
     given = {word.split("=", 1)[0].lstrip("+") for word in words}
     choices = load_config(first)["choices"].items()
     return [choice_word(group, choice) for group, choice in choices if choice and group not in given] + list(words)

@@ -1,7 +1,7 @@
-"""The ``predictions/`` folder of a run: one file per frame, written while predicting, streamed by evaluators."""
+"""The ``predictions/<checkpoint>/`` folder of a run: a file per frame, written while predicting, then streamed."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -90,11 +90,11 @@ class PredictionWriter(BasePredictionWriter):
 
 
 class RunPredictions:
-    """Streams the samples of a run with its stored predictions; can be iterated any number of times.
+    """The samples of a run with its stored predictions.
 
     Args:
-        dataset: the frames in evaluation form.
-        folder: the run's ``predictions`` folder.
+        dataset: the frames in evaluation form, each marked with its split.
+        folder: where the predictions lie.
         run: name of the run.
         data_set: name of the data set, as reports call it.
     """
@@ -105,20 +105,52 @@ class RunPredictions:
         self.run = run
         self.data_set = data_set
 
-    def __iter__(self) -> Iterator[tuple[Sample, Prediction]]:
-        for index in range(len(self.dataset)):
-            sample = self.dataset[index]
-            yield sample, load_prediction(self.folder, sample["key"], run=self.run)
+    def pairs(
+        self, splits: Collection[str], sample_splits: Collection[str] = ()
+    ) -> Iterator[tuple[Sample, Prediction | None]]:
+        """Streams the frames of some splits.
+
+        Args:
+            splits: splits whose frames come with their predictions.
+            sample_splits: splits whose frames come with None.
+        """
+        for index, record in enumerate(self.dataset.records):
+            if record.split in splits:
+                yield self.dataset[index], load_prediction(self.folder, record.key, run=self.run)
+            elif record.split in sample_splits:
+                yield self.dataset[index], None
 
 
 class PooledPredictions:
-    """The streams of several runs, such as the folds of a cross-validation, one after another."""
+    """The streams of several runs, such as the folds of a cross-validation, one after another.
 
-    def __init__(self, streams: Sequence[RunPredictions]) -> None:
+    Can be iterated any number of times.
+
+    Args:
+        streams: the runs.
+        splits: splits whose frames come with their predictions.
+        sample_splits: splits whose frames come with None.
+    """
+
+    def __init__(
+        self, streams: Sequence[RunPredictions], *, splits: Collection[str], sample_splits: Collection[str] = ()
+    ) -> None:
         self.streams = tuple(streams)
+        self.splits = splits
+        self.sample_splits = sample_splits
 
-    def __iter__(self) -> Iterator[tuple[Sample, Prediction]]:
-        return chain.from_iterable(self.streams)
+    def __iter__(self) -> Iterator[tuple[Sample, Prediction | None]]:
+        return chain.from_iterable(stream.pairs(self.splits, self.sample_splits) for stream in self.streams)
+
+    def find(self, keys: Sequence[str], split: str) -> dict[str, tuple[Sample, Prediction]]:
+        """Some frames of a split with their predictions, in the order of ``keys``."""
+        found = {
+            record.key: (stream.dataset[index], load_prediction(stream.folder, record.key, run=stream.run))
+            for stream in self.streams
+            for index, record in enumerate(stream.dataset.records)
+            if record.split == split and record.key in keys
+        }
+        return {key: found[key] for key in keys}
 
 
 def _path(folder: Path, key: str) -> Path:

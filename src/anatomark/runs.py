@@ -1,8 +1,8 @@
 """The run folder: save, find, rebuild. The execution whitelist lives here.
 
-``runs/<name>/<time>/`` holds ``config.yaml`` (resolved), ``checkpoints/``, ``metrics.csv``, ``predictions/``,
-``report/`` and ``train.log``. A run folder may come from somebody else, so nothing in it is trusted: only listed
-targets are instantiated, and checkpoints are read as plain tensors.
+``runs/<name>/<time>/`` holds ``config.yaml`` (resolved), ``checkpoints/``, ``metrics.csv``, ``result.json`` once it is
+trained, ``predictions/<checkpoint>/``, ``report/`` and ``train.log``. A run folder may come from somebody else, so
+nothing in it is trusted: only listed targets are instantiated, and checkpoints are read as plain tensors.
 """
 
 import os
@@ -41,12 +41,16 @@ POINTERS = ("evaluator", "callbacks", "logger")
 
 
 def register_resolvers() -> None:
-    """Makes the run folder known to Hydra: a given run's own folder, else a new one."""
+    """Makes known to Hydra ``run_folder`` and ``count`` (of a list).
 
-    def run_folder(run: Any, new: str) -> str:
-        return run if isinstance(run, str) else new
+    ``run_folder`` is the folder of a given run, else a new one, which may be another where several runs are pooled.
+    """
+
+    def run_folder(run: Any, new: str, pooled: str | None = None) -> str:
+        return run if isinstance(run, str) else pooled if run and pooled else new
 
     OmegaConf.register_resolver("run_folder", run_folder, replace=True)
+    OmegaConf.register_resolver("count", len, replace=True)
 
 
 def instantiate(node: Any) -> Any:
@@ -76,15 +80,20 @@ def make_trainer(options: DictConfig | Mapping[str, Any], **parts: Any) -> "Trai
         raise AnatomarkError(f"trainer: {error}") from error
 
 
-def save_config(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> None:
-    """Writes ``config.yaml``: values resolved, and under ``choices`` the option of each group that made them."""
+def describe_config(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of ``config.yaml``: values resolved, and under ``choices`` the option of each group that made them."""
     resolved = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(resolved, dict)
     kept = {key: value for key, value in resolved.items() if key not in COMMANDS}
     kept |= {key: OmegaConf.to_container(cfg[key], resolve=False) for key in POINTERS if key in cfg}
     kept["choices"] = {group: choice for group, choice in choices.items() if not group.startswith("hydra")}
+    return {str(key): value for key, value in kept.items()}
+
+
+def save_config(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> None:
+    """Writes ``config.yaml``."""
     temporary = folder / "config.yaml.tmp"
-    OmegaConf.save(OmegaConf.create(kept), temporary)
+    OmegaConf.save(OmegaConf.create(describe_config(cfg, choices)), temporary)
     temporary.rename(folder / "config.yaml")
 
 
@@ -181,12 +190,14 @@ def choice_word(group: str, choice: str) -> str:
     return f"{group}={choice}"
 
 
-def find_checkpoint(run: str | Path, name: str = "best") -> Path:
-    """Finds a checkpoint of a run: ``name`` is "best" or "last".
+def find_checkpoint(run: str | Path, name: str | None = "best") -> Path:
+    """Finds a checkpoint of a run: ``name`` is "best", "last" or another that the model keeps.
 
     Raises:
         AnatomarkError: the run has no such checkpoint.
     """
+    if re.fullmatch(r"\w[\w=.-]*", name or "") is None:  # of somebody's config.yaml, and the name of a folder too
+        raise AnatomarkError(f"{run}: {name!r} is no name of a checkpoint; set checkpoint= to best or last")
     folder = Path(run) / "checkpoints"
     path = folder / f"{name}.ckpt"
     if path.is_file():

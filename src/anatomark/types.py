@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from anatomark.errors import AnatomarkError as AnatomarkError
@@ -61,8 +61,8 @@ class Sample(TypedDict):
         spacing_mm: pixel size (x, y) in mm; NaN where the data set gives none.
         split: "train", "val" or "test".
         plane: standard plane or view the frame shows, such as "TV"; landmarks are matched within a plane.
-        label: class index.
-        fixations: gaze as rows (x px, y px, duration ms).
+        label: index of the frame's class in ``data.classes``.
+        fixations: gaze as rows (x px, y px, duration ms); no rows where gaze was recorded and nothing fixated.
         attention: target attention map, ``(1, H, W)``, for data that comes with maps instead of fixations.
         points: annotated centres, name -> (x, y) px.
         boxes: annotated boxes, name -> (x0, y0, x1, y1) px, continuous edges: a box that covers the whole image is
@@ -89,12 +89,19 @@ class Sample(TypedDict):
 class Batch(TypedDict):
     """Samples of equal image size: tensors stacked, everything of varying length in lists.
 
-    ``fixations`` is padded to the longest frame with rows of zero duration, which carry no weight anywhere.
+    Attributes:
+        samples: the frames as they are.
+        image: their images.
+        fixations: their fixations, padded to the longest with rows of zero duration, which carry no weight anywhere.
+        has_gaze: the frames whose gaze was recorded, whether or not anything was fixated. The others carry no loss of
+            saliency.
+        label: their classes; absent where one has none.
     """
 
     samples: list[Sample]
     image: Float[Tensor, "b c h w"]
     fixations: NotRequired[Float[Tensor, "b n 3"]]
+    has_gaze: NotRequired[Bool[Tensor, "b"]]
     label: NotRequired[Int[Tensor, "b"]]
 
 

@@ -38,6 +38,7 @@ def module(records, **options):
             "batch_size": 3,
             "n_folds": 3,
             "val_fraction": 0.5,
+            "allow_missing_gaze": not folder,
             **options,
         },
     )

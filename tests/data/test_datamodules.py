@@ -51,7 +51,7 @@ def test_a_label_that_one_sample_lacks_the_batch_lacks():
     samples = [sample("a", label=1), sample("b", label=1)]
     assert "label" in collate(samples)
     del samples[1]["label"]
-    assert set(collate(samples)) == {"samples", "image", "fixations"}
+    assert set(collate(samples)) == {"samples", "image", "fixations", "has_gaze"}
 
 
 def test_a_frame_without_gaze_among_others_gets_fixations_without_weight():
@@ -61,8 +61,14 @@ def test_a_frame_without_gaze_among_others_gets_fixations_without_weight():
     batch = collate(samples)
     torch.testing.assert_close(batch["fixations"][0], own)
     assert (batch["fixations"][1] == 0).all()
-    del samples[0]["fixations"]
-    assert "fixations" not in collate(samples)
+    assert batch["has_gaze"].tolist() == [True, False]
+    samples[1]["fixations"] = torch.zeros(0, 3)  # recorded, but nothing fixated
+    assert collate(samples)["has_gaze"].tolist() == [True, True]
+    for one in samples:
+        del one["fixations"]
+    batch = collate(samples)
+    assert batch["fixations"].shape == (2, 0, 3)
+    assert batch["has_gaze"].tolist() == [False, False]
 
 
 def test_unequal_sizes_are_refused_with_both_frames_and_the_remedy():
@@ -170,7 +176,7 @@ def test_transfer_moves_the_stacked_tensors_and_leaves_the_samples_alone():
     batch = collate(samples)
     moved = module([]).transfer_batch_to_device(batch, torch.device("meta"), 0)
     assert set(moved) == set(batch)
-    for name in ("image", "fixations", "label"):
+    for name in ("image", "fixations", "has_gaze", "label"):
         assert moved[name].is_meta
         assert moved[name].shape == batch[name].shape
     assert moved["samples"] is batch["samples"]

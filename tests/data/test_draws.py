@@ -1,82 +1,27 @@
 """Which training frames are drawn, how often, and in which order."""
 
-from collections import Counter
-from dataclasses import replace
-
 import pytest
 import torch
 from datamodule_fixture import FIT, keys, module, ready, record
 
-from anatomark.data.datamodules import balance_weights
 from anatomark.data.frames import FrameDataset
 from anatomark.data.transforms import Compose, Fit, RandomFlip, RandomGamma, Spatial
-from anatomark.types import AnatomarkError
 
 AUGMENT = Compose(steps=[Spatial(steps=[RandomFlip(), Fit(height=32, width=40)]), RandomGamma()])
-POINT = torch.tensor([3.0, 4.0])
-BOX = torch.tensor([1.0, 1.0, 5.0, 5.0])
 
 
 @pytest.mark.parametrize(
-    ("draws", "batch_size", "expected"),
-    [
-        (None, 8, [8]),  # 8 training frames
-        (None, 3, [3, 3]),  # an incomplete last batch is dropped
-        (None, 100, [8]),  # unless it is the only one
-        (20, 5, [5, 5, 5, 5]),
-        (2, 5, [2]),
-    ],
+    ("batch_size", "expected"),
+    [(8, [8]), (3, [3, 3]), (100, [8])],  # an incomplete last batch is dropped unless it is the only one
 )
-@pytest.mark.parametrize("balance", [(), ("csp",)])
-def test_draws_per_epoch(tiny_frames, draws, batch_size, expected, balance):
-    data = ready(tiny_frames, draws_per_epoch=draws, batch_size=batch_size, balance=balance, val_fraction=0)
+def test_every_training_frame_is_drawn_once(tiny_frames, batch_size, expected):
+    data = ready(tiny_frames, batch_size=batch_size, val_fraction=0)
     assert len(data.records["train"]) == 8
     loader = data.train_dataloader()
-    assert [len(batch["image"]) for batch in loader] == expected
+    batches = list(loader)
+    assert [len(batch["image"]) for batch in batches] == expected
     assert len(loader) == len(expected)
-
-
-def test_more_draws_than_frames_show_every_frame_equally_often(tiny_frames):
-    data = ready(tiny_frames, draws_per_epoch=24, batch_size=4, val_fraction=0)
-    assert set(Counter(keys(data.train_dataloader())).values()) == {3}
-
-
-def test_balance_weights_by_hand(tmp_path):
-    shown = [("csp",), ("csp", "lv"), ("lv",), ("lv",), ("lv",), ()]
-    frames = [record(tmp_path, str(n), points=dict.fromkeys(names, POINT)) for n, names in enumerate(shown)]
-    # CSP is in two frames and LV in four: shares of 1/2 and 1/4 each.
-    expected = torch.tensor([0.5, 0.75, 0.25, 0.25, 0.25, 0.0], dtype=torch.float64)
-    torch.testing.assert_close(balance_weights(frames, ["csp", "lv"]), expected)
-    boxed = [replace(frame, points={}, boxes=dict.fromkeys(frame.points, BOX)) for frame in frames]
-    torch.testing.assert_close(balance_weights(boxed, ["csp", "lv"]), expected)
-    assert (balance_weights(frames, []) == 0).all()
-
-
-def test_balanced_draws_show_the_rarer_structure_as_often(tmp_path):
-    frames = [record(tmp_path, f"csp{n}", split="train", points={"csp": POINT}) for n in range(2)]
-    frames += [record(tmp_path, f"lv{n}", split="train", points={"lv": POINT}) for n in range(8)]
-    frames.append(record(tmp_path, "none", split="train"))
-    frames.append(record(tmp_path, "test", split="test"))
-    data = ready(frames, balance=["csp", "lv"], draws_per_epoch=1000, batch_size=50, cache=True)
-    torch.manual_seed(0)
-    drawn = Counter(keys(data.train_dataloader()))
-    assert sum(drawn.values()) == 1000
-    assert drawn["csp0"] + drawn["csp1"] == pytest.approx(500, abs=65)  # four standard deviations
-    assert len(drawn) == 10
-    assert not drawn["none"]
-
-
-def test_balance_of_a_structure_nobody_has(tmp_path):
-    data = ready([record(tmp_path, key, points={"csp": POINT}) for key in "abcdef"], balance=["CSP"])
-    with pytest.raises(AnatomarkError, match=r"data.balance names 'CSP', but no training frame has"):
-        data.train_dataloader()
-
-
-@pytest.mark.parametrize("option", ["batch_size", "draws_per_epoch"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_counts_out_of_range(option, value):
-    with pytest.raises(AnatomarkError, match=rf"data\.{option} is {value}; .* at least 1"):
-        module([], **{option: value})
+    assert len(set(keys(batches))) == sum(expected)
 
 
 def test_same_seed_gives_the_same_batches_and_each_epoch_is_a_new_order(tiny_frames):

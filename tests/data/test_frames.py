@@ -103,7 +103,7 @@ def test_annotations_arrive_unchanged(tmp_path):
         saved(tmp_path, GREY),
         split="val",
         plane="TV",
-        label=0,
+        label="b",
         spacing_mm=(0.5, 0.25),
         points={"csp": torch.tensor([3.0, 4.0])},
         boxes={"csp": torch.tensor([1.0, 2.0, 5.0, 6.0])},
@@ -115,8 +115,9 @@ def test_annotations_arrive_unchanged(tmp_path):
             "tilt": 0.0,
         },
     )
-    sample = FrameDataset([record])[0]
-    assert (sample["split"], sample["plane"], sample["label"]) == ("val", "TV", 0)
+    sample = FrameDataset([record], classes=["a", "b"])[0]
+    assert (sample["split"], sample["plane"], sample["label"]) == ("val", "TV", 1)
+    assert "label" not in FrameDataset([record])[0]
     assert sample["spacing_mm"].tolist() == [0.5, 0.25]
     for name in ("points", "boxes", "ellipse", "frustum"):
         assert sample[name] == getattr(record, name)

@@ -105,7 +105,7 @@ def test_ids_that_look_like_numbers_or_nothing_stay_text(tiny_frames):
     table.to_csv(path, index=False)
     records = read_frames(tiny_frames, GAZE)
     assert [record.subject for record in records[:3]] == ["007", "NA", "None"]
-    assert [record.label for record in records[:3]] == [1, 0, 2]
+    assert [record.label for record in records[:3]] == ["None", "N/A", "plain"]
 
 
 def test_spaces_around_text_make_no_new_subject(tiny_frames):
@@ -113,11 +113,11 @@ def test_spaces_around_text_make_no_new_subject(tiny_frames):
     assert {record.subject for record in read_frames(tiny_frames, GAZE)} == {f"s{n}" for n in range(6)}
 
 
-def test_classes_file_fixes_the_order(tiny_frames):
-    edit(tiny_frames, "frames", lambda t: t.assign(label=t["plane"].where(t["frame_id"] != "s5_TC")))
-    assert [record.label for record in read_frames(tiny_frames, GAZE)] == [1, 0] * 5 + [1, None]
-    (tiny_frames / "classes.txt").write_text("background\nTV\nTC\n")
-    assert [record.label for record in read_frames(tiny_frames, GAZE)] == [1, 2] * 5 + [1, None]
+def test_label_and_clip_are_written_and_read(tmp_path):
+    plain, full = make_frame(0, "TV"), make_frame(1, "TV")
+    full = replace(full, record=replace(full.record, label="plane", clip="sweep 7"))
+    write_frames(tmp_path / "set", [plain, full])
+    assert [(r.label, r.clip) for r in read_frames(tmp_path / "set", GAZE)] == [(None, None), ("plane", "sweep 7")]
 
 
 @pytest.mark.parametrize(("written", "read"), [(120, -60), (-90, 90), (90, 90), (270, 90), (-100, 80), (30, 30)])

@@ -150,15 +150,6 @@ def test_half_a_sector(tiny_frames):
     assert "frames.csv has apex_x_px but lacks tilt_deg" in message(tiny_frames)
 
 
-def test_class_that_classes_txt_lacks_or_repeats(tiny_frames):
-    path = tiny_frames / "frames.csv"
-    pd.read_csv(path).assign(label="femur").to_csv(path, index=False)
-    (tiny_frames / "classes.txt").write_text("brain\nabdomen\n")
-    assert "classes.txt does not list the class femur" in message(tiny_frames)
-    (tiny_frames / "classes.txt").write_text("femur\nabdomen\nfemur\n")
-    assert "classes.txt lists the class femur twice" in message(tiny_frames)
-
-
 @pytest.mark.parametrize(
     ("column", "values", "problem"),
     [

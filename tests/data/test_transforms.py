@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+from anatomark.data.moving import move
 from anatomark.data.transforms import (
     Compose,
+    Crop,
+    CropToBox,
     Fit,
     RandomBrightness,
     RandomCrop,
@@ -15,7 +18,8 @@ from anatomark.data.transforms import (
     RandomSimilarity,
     Spatial,
     Standardise,
-    move,
+    Stretch,
+    View,
 )
 from anatomark.geometry.warp import centred_similarity
 from anatomark.types import Sample
@@ -58,6 +62,10 @@ STEPS = {
     "fit smaller": [Fit(height=30, width=50)],
     "flip": [RandomFlip(p=1.0)],
     "crop": [RandomCrop(min_side=0.6, max_side=0.9)],
+    "stretch": [Stretch(height=90, width=60)],
+    "fixed crop": [Crop(top=5, left=30, height=40, width=45)],
+    "crop to a box": [CropToBox(name="csp", margin=1.5)],
+    "crop to a box that was turned": [RandomSimilarity(degrees=20), CropToBox(name="csp", margin=1.5)],
     "rotate and scale": [RandomSimilarity(degrees=20, scale=0.2)],
     "all": [
         RandomCrop(min_side=0.8),
@@ -75,6 +83,9 @@ def test_every_annotation_follows_the_image(name: str, seed: int) -> None:
     moved = Spatial(steps=STEPS[name])(sample_with_a_blob())
     found = centre_of_mass(moved["image"])
     torch.testing.assert_close(centre_of_mass(moved["attention"]), found)
+    if name == "stretch":
+        assert "frustum" not in moved
+        moved["frustum"] = {**sample_with_a_blob()["frustum"], "apex": found}
     x0, y0, x1, y1 = moved["boxes"]["csp"]
     positions = [
         moved["points"]["csp"],
@@ -154,7 +165,8 @@ def test_crop_sides_and_places_vary() -> None:
     sizes, corners = set(), set()
     for seed in range(30):
         torch.manual_seed(seed)
-        matrix, size = RandomCrop()((HEIGHT, WIDTH), torch.empty(0, 2, dtype=torch.float64))
+        view = View(key="a", size=(HEIGHT, WIDTH), gaze=torch.empty(0, 2, dtype=torch.float64))
+        matrix, size = RandomCrop()(view)
         assert 0.7 * WIDTH <= size[1] <= 0.9 * WIDTH + 1
         assert 0 <= -matrix[0, 2] <= WIDTH - size[1]
         sizes.add(size)
@@ -170,8 +182,11 @@ def test_grey_value_transforms() -> None:
     power = torch.log(RandomGamma(amount=0.25)(sample)["image"]) / torch.log(image)
     assert power.std() < 1e-4
     assert 0.75 <= power.mean() <= 1.25
-    factor = RandomBrightness(amount=0.25)(sample)["image"] / image
-    assert factor.std() < 1e-5
+    dimmed = [RandomBrightness(amount=0.25)(sample)["image"] for _ in range(20)]
+    factors = torch.stack([one.min() / image.min() for one in dimmed])
+    assert factors.min() < 0.9 < 1.1 < factors.max()
+    for one, factor in zip(dimmed, factors, strict=True):
+        torch.testing.assert_close(one, (image * factor).clamp(max=1))
     standard = Compose(steps=[Standardise()])(sample)["image"]
     assert abs(standard.mean()) < 1e-6
     assert standard.std() == pytest.approx(1, abs=1e-5)

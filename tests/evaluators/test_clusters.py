@@ -6,6 +6,7 @@ from scipy.spatial.distance import cdist, pdist
 
 from anatomark.evaluators.clusters import (
     UNNAMED,
+    Naming,
     cluster_features,
     name_clusters,
     pick_independent,
@@ -51,15 +52,29 @@ def test_too_few_landmarks_are_refused_with_a_remedy() -> None:
         cluster_features(np.ones((9, 4)), k_range=(2, 5), **OPTIONS)
 
 
-def names(ballots: list[tuple[int, int, int]], k: int, annotated: list[int]) -> list[int]:
+def names(ballots: list[tuple[int, int, int]], k: int, annotated: list[int], naming: Naming = "assigned") -> list[int]:
     """Names from (cluster, structure, number of votes)."""
     labels = np.concatenate([np.full(n, c) for c, _, n in ballots])
     nearest = np.concatenate([np.full(n, s) for _, s, n in ballots])
-    return name_clusters(labels, nearest, k=k, n_annotated=np.array(annotated)).tolist()
+    return name_clusters(labels, nearest, k=k, n_annotated=np.array(annotated), naming=naming).tolist()
 
 
-def test_clear_votes_name_their_cluster() -> None:
-    assert names([(0, 1, 9), (1, 0, 8), (1, 1, 1)], 2, [9, 9]) == [1, 0]
+@pytest.mark.parametrize("naming", ["assigned", "majority"])
+def test_clear_votes_name_their_cluster(naming: Naming) -> None:
+    assert names([(0, 1, 9), (1, 0, 8), (1, 1, 1)], 2, [9, 9], naming) == [1, 0]
+
+
+def test_by_majority_one_structure_can_have_every_cluster() -> None:
+    ballots = [(0, 0, 9), (1, 0, 5), (1, 1, 4)]
+    assert names(ballots, 2, [14, 5], "majority") == [0, 0]
+    assert names(ballots, 2, [14, 5], "assigned") == [0, 1]
+
+
+def test_by_majority_near_nothing_outvotes_a_structure() -> None:
+    # Cluster 0 is near nothing more often than near structure 1; nobody voted for cluster 2.
+    ballots = [(0, 2, 6), (0, 1, 5), (1, 0, 3)]
+    assert names(ballots, 3, [9, 9], "majority") == [UNNAMED, 0, UNNAMED]
+    assert names(ballots, 3, [9, 9], "assigned") == [1, 0, UNNAMED]
 
 
 def test_every_structure_gets_a_cluster_although_one_has_the_majority_of_both() -> None:

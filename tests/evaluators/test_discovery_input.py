@@ -38,7 +38,7 @@ def broken(change: str) -> list[tuple[Sample, Prediction]]:
         ("nan", "f001 is not finite"),
         ("plane", "f001 shows plane femur, but `structures` lists TV"),
         ("twice", "f001 comes twice in run run"),
-        ("ellipse", "plane TV: no frame .* head ellipse and a structure annotated"),
+        ("ellipse", "plane TV: no frame .* an ellipse and a structure annotated"),
         ("train", "no frame outside the training split"),
     ],
 )
@@ -63,6 +63,7 @@ def test_fit_on_train_without_training_frames_is_refused() -> None:
         {"n_init": 0},
         {"min_vote_frames": 0},
         {"assignment": "best"},
+        {"naming": "best"},
         {"fit_on": "val"},
         {"saliency_norm": "sum"},
         {"structures": {}},

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import torch
 from landmark_streams import discovery, make_stream
 from matplotlib.figure import Figure
 
@@ -87,3 +88,29 @@ def test_without_a_complete_frame_there_are_no_rates_and_no_pictures() -> None:
     assert report.values["structures_found"] is None
     assert report.figures == {}
     assert len(report.values["images"][0]["landmarks"]) == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"fit_on": "train", "assignment": "joint", "naming": "assigned", "k_choice": "named", "contrast": 0.1},
+    ],
+)
+def test_three_structures_of_a_plane_without_a_head(options: dict[str, object]) -> None:
+    names = ("csp", "lv", "cerebellum")
+    stream = [
+        frame
+        for split, n in (("train", 10), ("test", 6))
+        for frame in make_stream(n, seed=n, names=names, plane="AC", split=split, prefix=split)
+    ]
+    for _, prediction in stream:
+        # As a classifier of two classes gives them.
+        prediction["maps"] = torch.cat([prediction["maps"].flip(-1), prediction["maps"]])
+        prediction["logits"] = torch.tensor([-1.0, 1.0])
+    report = evaluate(stream, structures={"AC": list(names)}, **options)
+    assert report.values["planes"].keys() == {"AC"}
+    assert report.values["landmarks_near_structure"] == report.values["structures_found"] == 1
+    assert [row[0] for row in report.tables[0].rows] == ["AC", "all planes"]
+    assert "published" not in report.tables[0].note
+    assert {text.get_text() for text in report.figures["Landmarks, AC"].axes[6].texts} == set(names)

@@ -115,18 +115,51 @@ def test_every_run_has_its_own_mean_map():
 def test_training_predictions_and_validation_frames_do_not_matter():
     stream = make_stream()
     plain = evaluator()(stream).values
-    for sample, prediction in stream:
-        if sample["split"] != "test":
-            prediction["maps"] = torch.zeros(1, 1, 1)
-    assert evaluator()([f for f in stream if f[0]["split"] != "val"]).values == plain
+    unpredicted = [(s, p if s["split"] == "test" else None) for s, p in stream if s["split"] != "val"]
+    assert evaluator()(unpredicted).values == plain
+    assert (evaluator().splits, evaluator().sample_splits) == (("test",), ("train",))
 
 
 def test_a_prediction_of_several_maps_is_refused():
     stream = make_stream()
     for _, prediction in stream:
         prediction["maps"] = prediction["maps"].repeat(2, 1, 1)
-    with pytest.raises(AnatomarkError, match="has 2 maps; saliency is one map per frame"):
+    with pytest.raises(AnatomarkError, match="has 2 maps that belong to no class"):
         evaluator()(stream)
+
+
+def test_of_a_classifier_the_map_of_the_most_probable_class_counts():
+    stream, expected = make_stream(), evaluator()(make_stream()).values
+    for _, prediction in stream:
+        prediction["maps"] = torch.cat([torch.rand(1, *prediction["maps"].shape[1:]), prediction["maps"]])
+        prediction["logits"] = torch.tensor([0.3, 0.9])
+    assert evaluator()(stream).values == expected
+
+
+def test_subjects_and_folds_are_reported_for_a_paired_test():
+    first, second = make_stream("a"), make_stream("b", offset=200)
+    values = evaluator()(first + second).values
+    alone = [evaluator()(stream).values for stream in (first, second)]
+    assert [fold["run"] for fold in values["folds"]] == ["a", "b"]
+    for fold, single in zip(values["folds"], alone, strict=True):
+        assert {key: fold[key] for key in ("model", "baseline", "n_frames", "n_skipped", "n_subjects")} == {
+            key: single[key] for key in ("model", "baseline", "n_frames", "n_skipped", "n_subjects")
+        }
+    assert values["subjects"].keys() == {"a", "b"}
+    for metric in ("ig", "cc", "nss", "sim", "auc_judd"):
+        means = [subject[metric] for subject in values["subjects"].values()]
+        assert values["model"][metric] == pytest.approx(sum(means) / 2)
+        of_folds = [single["model"][metric] for single in alone]
+        assert values["fold_mean"][metric] == pytest.approx(sum(of_folds) / 2)
+        assert values["fold_sd"][metric] == pytest.approx(abs(of_folds[0] - of_folds[1]) / math.sqrt(2))
+    assert "fold_mean" not in alone[0]
+
+
+def test_a_run_without_training_frames_does_not_borrow_those_of_another():
+    first = make_stream("a")
+    second = [frame for frame in make_stream("b", offset=200) if frame[0]["split"] == "test"]
+    with pytest.raises(AnatomarkError, match="run 'b': no training frame came before test frame e0"):
+        evaluator()(first + second)
 
 
 def test_attention_maps_instead_of_fixations():

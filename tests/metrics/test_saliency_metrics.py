@@ -9,7 +9,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
 from anatomark.metrics.auc import auc_borji, auc_judd, auc_shuffled
-from anatomark.metrics.saliency import SaliencyMetrics, cc, has_fixation, ig, kld, nss, sim, upsample
+from anatomark.metrics.saliency import SaliencyMetrics, cc, fixation_scores, has_fixation, ig, kld, nss, sim, upsample
 from anatomark.types import AnatomarkError
 
 H, W = 18, 25
@@ -92,6 +92,11 @@ def sklearn_auc(p, fixations):
     return roc_auc_score(truth.ravel(), p.ravel())
 
 
+def numpy_auc_against(p, fixations, negatives):
+    """Mean over fixations of the share of negatives below each, ties one half."""
+    return np.mean([np.mean((negatives < p[cell]) + 0.5 * (negatives == p[cell])) for cell in fixated(fixations)])
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_transcriptions(case):
     maps, target, fixations = make_case(case)
@@ -104,10 +109,34 @@ def test_equals_the_transcriptions(case):
         "sim mm": (sim(maps, target, min_max=True), [numpy_sim_min_max(*x) for x in zip(p, q, strict=True)]),
         "kld": (kld(maps, target), [numpy_kld(*x) for x in zip(p, q, strict=True)]),
         "ig": (ig(maps, fixations, baseline), [numpy_ig(*x, b) for x in zip(p, f, strict=True)]),
+        "ig uniform": (
+            fixation_scores(maps, fixations)["ig_uniform"],
+            [numpy_ig(*x, np.ones((H, W))) for x in zip(p, f, strict=True)],
+        ),
         "auc": (auc_judd(maps, fixations), [sklearn_auc(*x) for x in zip(p, f, strict=True)]),
     }
     for name, (ours, expected) in pairs.items():
         np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_areas_with_drawn_negatives_equal_the_transcription(case):
+    maps, _, fixations = make_case(case)
+    pool = torch.tensor(np.random.default_rng(7).uniform(-3, 28, (60, 3)))
+    inside = np.array([r * W + c for r, c in fixated(pool.numpy())])
+
+    def drawn(n):
+        return torch.randint(n, (500,), generator=torch.Generator().manual_seed(3)).numpy()
+
+    options = {"n_negatives": 500, "seed": 3}
+    for ours, pixels in (
+        (auc_borji(maps, fixations, **options), drawn(H * W)),
+        (auc_shuffled(maps, fixations, pool, **options), inside[drawn(len(inside))]),
+    ):
+        expected = [
+            numpy_auc_against(p, f, p.ravel()[pixels]) for p, f in zip(maps.numpy(), fixations.numpy(), strict=True)
+        ]
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
 
 
 def all_scores(maps, target, fixations):

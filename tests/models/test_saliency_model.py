@@ -100,11 +100,35 @@ def test_nan_is_not_carried_on() -> None:
         model.predict(batch)
 
 
-def test_data_without_gaze_is_refused() -> None:
-    model, batch = make_model(), make_batch(1)
-    del batch["fixations"]
-    with pytest.raises(AnatomarkError, match="learns from gaze, and no frame of a batch has any"):
-        model.training_step(batch, 0)
+def test_frames_without_gaze_carry_no_loss() -> None:
+    model = make_model().eval()
+    model.log = lambda *args, **kwargs: None  # type: ignore[assignment]
+    batch = make_batch(4)
+    batch["fixations"][2:] = 0  # as a frame without gaze is padded
+    watched: Batch = {
+        "samples": batch["samples"][:2],
+        "image": batch["image"][:2],
+        "fixations": batch["fixations"][:2],
+    }
+    torch.testing.assert_close(model.training_step(batch, 0), model.training_step(watched, 0))
+    batch["fixations"] = torch.zeros(4, 0, 3)
+    loss = model.training_step(batch, 0)
+    loss.backward()
+    assert loss == 0
+    assert all(p.grad is None or (p.grad == 0).all() for p in model.parameters())
+
+
+def test_only_batches_with_gaze_are_scored() -> None:
+    model = make_model().eval()
+    seen, unseen = make_batch(2), make_batch(2)
+    seen["has_gaze"], unseen["has_gaze"] = torch.ones(2, dtype=torch.bool), torch.zeros(2, dtype=torch.bool)
+    unseen["fixations"] = torch.zeros(2, 0, 3)
+    with torch.no_grad():
+        model.validation_step(unseen, 0)
+        assert model.scores.compute("val") == {}
+        for batch in (unseen, seen, unseen):
+            model.validation_step(batch, 0)
+    assert model.scores.compute("val")["val/n_frames"] == 2
 
 
 def test_the_target_stays_exact_under_mixed_precision() -> None:

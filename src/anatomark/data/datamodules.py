@@ -6,15 +6,19 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, RandomSampler, Sampler, WeightedRandomSampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler
 
+from anatomark.data.classes import check_classes, check_labels, check_names
 from anatomark.data.frames import FrameDataset, FrameRecord, FrameSource
 from anatomark.data.splits import check_disjoint, split_records
+from anatomark.data.training_gaze import check_gaze, shuffle_gaze
 from anatomark.data.transforms import Transform
 from anatomark.types import AnatomarkError, Batch, Sample
+
+Sampling = Callable[[Sequence[FrameRecord]], Sampler[int]]
+"""Makes the sampler of an epoch's training frames."""
 
 
 class FrameDataModule(pl.LightningDataModule):
@@ -31,9 +35,11 @@ class FrameDataModule(pl.LightningDataModule):
         val_fraction: share of the remaining subjects that validate; 0 for none.
         split_seed: seed of the division, independent of the training seed so that runs share their folds.
         single_viewing: train on one random viewing of a frame at a time instead of all viewings together.
-        balance: structures; frames that show the rarer of them are drawn more often, frames that show none of
-            them not at all. Empty: all frames alike.
-        draws_per_epoch: frames per training epoch; None: as many as there are.
+        classes: class names, whose indices are the labels; empty for no labels.
+        sampling: draws the training frames, see :mod:`~anatomark.data.samplers`; None: every frame once per epoch.
+        allow_missing_gaze: train on frames and clips whose gaze is missing too.
+        shuffle_gaze: give every training frame the gaze of another one, for an ablation. Evaluators that ask for
+            training frames get their own gaze.
         cache: keep decoded frames in memory.
         num_workers: loader processes.
         pin_memory: page-locked batches, for GPUs.
@@ -52,8 +58,10 @@ class FrameDataModule(pl.LightningDataModule):
         val_fraction: float = 0.2,
         split_seed: int = 0,
         single_viewing: bool = False,
-        balance: Sequence[str] = (),
-        draws_per_epoch: int | None = None,
+        classes: Sequence[str] = (),
+        sampling: Sampling | None = None,
+        allow_missing_gaze: bool = False,
+        shuffle_gaze: bool = False,
         cache: bool = False,
         num_workers: int = 0,
         pin_memory: bool = False,
@@ -63,18 +71,17 @@ class FrameDataModule(pl.LightningDataModule):
             raise AnatomarkError(f"data.batch_size is {batch_size}; it must be at least 1")
         if num_workers < 0:
             raise AnatomarkError(f"data.num_workers is {num_workers}; it must be 0 (no workers) or more")
-        if draws_per_epoch is not None and draws_per_epoch < 1:
-            raise AnatomarkError(
-                f"data.draws_per_epoch is {draws_per_epoch}; make it at least 1, or null for all frames"
-            )
+        check_names(classes)
         self.source = source(root=Path(root))
         self.train_transform = train_transform
         self.eval_transform = eval_transform
         self.batch_size = batch_size
         self.split = {"fold": fold, "n_folds": n_folds, "val_fraction": val_fraction, "seed": split_seed}
         self.single_viewing = single_viewing
-        self.balance = tuple(balance)
-        self.draws_per_epoch = draws_per_epoch
+        self.classes = tuple(classes)
+        self.sampling = sampling
+        self.allow_missing_gaze = allow_missing_gaze
+        self.shuffle_gaze = shuffle_gaze
         self.cache = cache
         # Each worker has a cache of its own, which would end with it after every epoch.
         keep_workers = cache and num_workers > 0
@@ -88,23 +95,26 @@ class FrameDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if not self.records:
-            records = split_records(self.source(), **self.split)  # type: ignore[arg-type]
+            every = self.source()
+            check_labels(every, self.classes)
+            records = split_records(every, **self.split)  # type: ignore[arg-type]
             check_disjoint(records)
+            if all(record.split is None for record in every):
+                check_classes(records["test"], self.classes, where=f"test split of fold {self.split['fold']}")
             self.records = records
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        records = self.records["train"]
+        records = self._training_records()
         dataset = FrameDataset(
-            records, transform=self.train_transform, cache=self.cache, single_viewing=self.single_viewing
+            records,
+            transform=self.train_transform,
+            classes=self.classes,
+            cache=self.cache,
+            single_viewing=self.single_viewing,
         )
-        draws = len(records) if self.draws_per_epoch is None else self.draws_per_epoch
-        sampler: Sampler[int] = (
-            WeightedRandomSampler(balance_weights(records, self.balance).tolist(), draws)
-            if self.balance
-            else RandomSampler(dataset, num_samples=draws)
-        )
+        sampler = RandomSampler(dataset) if self.sampling is None else self.sampling(records)
         # A small last batch would weigh as much as a full one and have poor batch statistics.
-        return self._loader(dataset, sampler=sampler, drop_last=draws > self.batch_size)
+        return self._loader(dataset, sampler=sampler, drop_last=len(sampler) > self.batch_size)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         return self._loader(self.evaluation_dataset(["val"])) if self.records["val"] else []
@@ -118,7 +128,7 @@ class FrameDataModule(pl.LightningDataModule):
     def evaluation_dataset(self, splits: Sequence[str]) -> FrameDataset:
         """The frames of some of "train", "val" and "test" without augmentation, in order."""
         records = [record for split in splits for record in self.records[split]]
-        return FrameDataset(records, transform=self.eval_transform, cache=self.cache)
+        return FrameDataset(records, transform=self.eval_transform, classes=self.classes, cache=self.cache)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves the stacked tensors; the samples themselves stay where they are."""
@@ -130,32 +140,26 @@ class FrameDataModule(pl.LightningDataModule):
         }
         return cast(Batch, moved)
 
+    def _training_records(self) -> list[FrameRecord]:
+        records = self.records["train"]
+        if not records:
+            raise AnatomarkError(
+                f"{self.source.name} has no training frames, only others to evaluate models on; train on another data"
+                " set"
+            )
+        check_classes(records, self.classes, where=f"training split of fold {self.split['fold']}")
+        if not self.allow_missing_gaze:
+            check_gaze(records)
+        return shuffle_gaze(records, seed=int(self.split["seed"])) if self.shuffle_gaze else records
+
     def _loader(self, dataset: FrameDataset, **options: Any) -> DataLoader[Sample]:
         return DataLoader(dataset, batch_size=self.batch_size, collate_fn=collate, **options, **self.loader_options)
-
-
-def balance_weights(records: Sequence[FrameRecord], structures: Sequence[str]) -> Float[Tensor, "n"]:
-    """Weights of a draw: each structure has the same weight in total, shared by the frames that show it.
-
-    Raises:
-        AnatomarkError: no training frame shows a structure.
-    """
-    weights = torch.zeros(len(records), dtype=torch.float64)
-    for structure in structures:
-        shown = torch.tensor([structure in record.points or structure in record.boxes for record in records])
-        if not shown.any():
-            raise AnatomarkError(
-                f"data.balance names {structure!r}, but no training frame has a point or box of that name;"
-                " correct the name or remove it"
-            )
-        weights += shown / shown.sum()
-    return weights
 
 
 def collate(samples: list[Sample]) -> Batch:
     """Stacks samples of equal image size into a batch; labels only where every sample has one.
 
-    A frame without gaze among frames with gaze gets fixations of zero duration, which carry no weight.
+    A frame without gaze gets fixations of zero duration, which carry no weight.
 
     Raises:
         AnatomarkError: image sizes differ.
@@ -168,10 +172,13 @@ def collate(samples: list[Sample]) -> Batch:
                 f"frame {sample['key']} is {mine} and {first['key']} {others} after the transforms;"
                 " end them with a Fit step"
             )
-    batch: Batch = {"samples": samples, "image": torch.stack([sample["image"] for sample in samples])}
-    if any("fixations" in sample for sample in samples):
-        gaze = [sample.get("fixations", torch.zeros(0, 3)) for sample in samples]
-        batch["fixations"] = pad_sequence(gaze, batch_first=True)
+    gaze = [sample.get("fixations", torch.zeros(0, 3)) for sample in samples]
+    batch: Batch = {
+        "samples": samples,
+        "image": torch.stack([sample["image"] for sample in samples]),
+        "fixations": pad_sequence(gaze, batch_first=True),
+        "has_gaze": torch.tensor(["fixations" in sample for sample in samples]),
+    }
     if all("label" in sample for sample in samples):
         batch["label"] = torch.tensor([sample["label"] for sample in samples])
     return batch

@@ -33,7 +33,8 @@ class FrameRecord:
         file: image file.
         split: "train", "val" or "test" where the data set fixes it or a split has been made.
         plane: standard plane or view.
-        label: class index.
+        label: name of the class.
+        clip: id of the video the frame is of.
         spacing_mm: pixel size (x, y).
         size: (width, height) the annotations refer to, checked when the image is read.
         viewings: gaze of each viewing of the frame, rows (x px, y px, duration ms).
@@ -48,7 +49,8 @@ class FrameRecord:
     file: Path
     split: str | None = None
     plane: str | None = None
-    label: int | None = None
+    label: str | None = None
+    clip: str | None = None
     spacing_mm: tuple[float, float] | None = None
     size: tuple[int, int] | None = None
     viewings: tuple[Float[Tensor, "_ 3"], ...] = ()
@@ -82,6 +84,7 @@ class FrameDataset(Dataset[Sample]):
     Args:
         records: the frames.
         transform: applied to each sample.
+        classes: class names, whose indices are the labels; empty for no labels.
         single_viewing: give one random viewing of a frame's gaze instead of all together.
         cache: keep decoded frames in memory, one byte per pixel.
     """
@@ -91,11 +94,13 @@ class FrameDataset(Dataset[Sample]):
         records: Sequence[FrameRecord],
         *,
         transform: Transform | None = None,
+        classes: Sequence[str] = (),
         single_viewing: bool = False,
         cache: bool = False,
     ) -> None:
         self.records = tuple(records)
         self.transform = transform
+        self.classes = tuple(classes)
         self.single_viewing = single_viewing
         self._cached: dict[int, GreyImage] | None = {} if cache else None
 
@@ -103,7 +108,8 @@ class FrameDataset(Dataset[Sample]):
         return len(self.records)
 
     def __getitem__(self, index: int) -> Sample:
-        sample = to_sample(self.records[index], self._image(index), single_viewing=self.single_viewing)
+        record, image = self.records[index], self._image(index)
+        sample = to_sample(record, image, classes=self.classes, single_viewing=self.single_viewing)
         return sample if self.transform is None else self.transform(sample)
 
     def _image(self, index: int) -> GreyImage:
@@ -171,7 +177,9 @@ def _readable(file: Path) -> Iterator[None]:
         raise AnatomarkError(f"{file}: not a readable image; replace the file or remove its frame") from error
 
 
-def to_sample(record: FrameRecord, image: GreyImage, *, single_viewing: bool = False) -> Sample:
+def to_sample(
+    record: FrameRecord, image: GreyImage, *, classes: Sequence[str] = (), single_viewing: bool = False
+) -> Sample:
     """Joins a record with its pixels; grey values become [0, 1]."""
     sample: Sample = {
         "key": record.key,
@@ -183,8 +191,8 @@ def to_sample(record: FrameRecord, image: GreyImage, *, single_viewing: bool = F
         sample["split"] = record.split
     if record.plane is not None:
         sample["plane"] = record.plane
-    if record.label is not None:
-        sample["label"] = record.label
+    if classes and record.label is not None:
+        sample["label"] = classes.index(record.label)
     if record.viewings:
         chosen = int(torch.randint(len(record.viewings), ())) if single_viewing else slice(None)
         sample["fixations"] = record.viewings[chosen] if isinstance(chosen, int) else torch.cat(record.viewings)

@@ -1,14 +1,15 @@
 """The frames folder: ``frames.csv`` beside images and tables of gaze, points, boxes and ellipses.
 
 ======================  ==================================================================================
-``frames.csv``          frame_id, subject_id, file; optional plane, label, split, width, height, spacing_x_mm,
-                        spacing_y_mm and the sector: apex_x_px, apex_y_px, radius_near_px, radius_far_px,
-                        half_angle_deg, tilt_deg
-``gaze.csv``            frame_id, t_ms, x_px, y_px, valid: raw samples in px of the screen
+``frames.csv``          frame_id, subject_id, file; optional clip_id, t_ms, plane, label, split, width, height,
+                        spacing_x_mm, spacing_y_mm and the sector: apex_x_px, apex_y_px, radius_near_px,
+                        radius_far_px, half_angle_deg, tilt_deg
+``gaze.csv``            frame_id or clip_id, t_ms, x_px, y_px, valid: raw samples in px of the screen. By clip, one
+                        recording goes on while the frames of the clip pass; ``t_ms`` of ``frames.csv`` says when each
+                        was shown, on the same clock
 ``points.csv``          frame_id, name, x_px, y_px
 ``boxes.csv``           frame_id, name, x0_px, y0_px, x1_px, y1_px
 ``ellipses.csv``        frame_id, x_px, y_px, semi_major_px, semi_minor_px, angle_deg
-``classes.txt``         class names, one a line, in the order of the class indices
 ======================  ==================================================================================
 
 Only ``frames.csv`` is required. Coordinates are px of the image file unless said otherwise.
@@ -25,6 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from anatomark.data.clip_gaze import deal_fixations
 from anatomark.data.frames import FrameRecord, image_size
 from anatomark.data.frames_tables import (
     COLUMNS,
@@ -33,10 +35,11 @@ from anatomark.data.frames_tables import (
     SPACING_COLUMNS,
     check_inside,
     read_frames_table,
+    read_gaze,
     read_rows,
 )
 from anatomark.data.gaze import GazeFilter
-from anatomark.types import AnatomarkError, Ellipse, Frustum
+from anatomark.types import Ellipse, Frustum
 
 Row = Mapping[Hashable, Any]
 
@@ -67,8 +70,8 @@ def read_frames(root: Path, gaze: GazeFilter) -> list[FrameRecord]:
     frames = read_frames_table(root)
     ids = pd.Index(frames["frame_id"])
     sizes = _sizes(frames, root)
-    groups = {name: _groups(root, name, sizes) for name in ("gaze", "points", "boxes", "ellipses")}
-    classes = _classes(frames, root)
+    viewings = _viewings(root, frames, gaze)
+    groups = {name: _groups(root, name, sizes) for name in ("points", "boxes", "ellipses")}
     return [
         FrameRecord(
             key=key,
@@ -76,10 +79,11 @@ def read_frames(root: Path, gaze: GazeFilter) -> list[FrameRecord]:
             file=root / row["file"],
             split=_text(row, "split"),
             plane=_text(row, "plane"),
-            label=classes.get(row.get("label")),
+            label=_text(row, "label"),
+            clip=_text(row, "clip_id"),
             spacing_mm=_pair(row, SPACING_COLUMNS),
             size=size,
-            viewings=(_fixations(groups["gaze"][key], gaze, root, key),) if key in groups["gaze"] else (),
+            viewings=(viewings[key],) if key in viewings else (),
             points=_named(groups["points"].get(key), COLUMNS["points"][2:]),
             boxes=_named(groups["boxes"].get(key), COLUMNS["boxes"][2:]),
             ellipse=_ellipse(groups["ellipses"][key]) if key in groups["ellipses"] else None,
@@ -104,27 +108,8 @@ def _pairs(sizes: pd.DataFrame) -> list[tuple[int, int]]:
 def _groups(root: Path, name: str, sizes: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Rows of a table by frame."""
     table = read_rows(root, name, sizes.index)
-    if name != "gaze":
-        check_inside(root / f"{name}.csv", table, sizes)
+    check_inside(root / f"{name}.csv", table, sizes)
     return {str(key): rows for key, rows in table.groupby("frame_id", sort=False)}
-
-
-def _classes(frames: pd.DataFrame, root: Path) -> dict[Hashable, int]:
-    """Class index by name."""
-    if "label" not in frames:
-        return {}
-    used = sorted(frames["label"].dropna().unique())
-    path = root / "classes.txt"
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else used
-    classes: dict[Hashable, int] = {}
-    for name in filter(None, names):
-        if name in classes:
-            raise AnatomarkError(f"{path} lists the class {name} twice; remove one")
-        classes[name] = len(classes)
-    for name in used:
-        if name not in classes:
-            raise AnatomarkError(f"{path} does not list the class {name} that frames.csv uses; add it")
-    return classes
 
 
 def _text(row: Row, column: str) -> str | None:
@@ -137,13 +122,22 @@ def _pair(row: Row, columns: tuple[str, str]) -> tuple[float, float] | None:
     return None if math.isnan(first) else (first, second)
 
 
-def _fixations(rows: pd.DataFrame, gaze: GazeFilter, root: Path, key: str) -> Float[Tensor, "_ 3"]:
-    return gaze(
-        rows["t_ms"].to_numpy(float),
-        rows[["x_px", "y_px"]].to_numpy(float),
-        rows["valid"].to_numpy(bool),
-        where=f"{root / 'gaze.csv'}, frame {key}",
-    )
+def _viewings(root: Path, frames: pd.DataFrame, gaze: GazeFilter) -> dict[str, Float[Tensor, "_ 3"]]:
+    """Fixations by frame, of the frames whose gaze was recorded."""
+    column, table = read_gaze(root, frames)
+    kind = column.removesuffix("_id")
+    viewings: dict[str, Tensor] = {}
+    for name, rows in table.groupby(column, sort=False):
+        t_ms, xy_px, valid = rows["t_ms"].to_numpy(float), rows[["x_px", "y_px"]].to_numpy(float), rows["valid"]
+        recording = (t_ms, xy_px, valid.to_numpy(bool))
+        where = f"{root / 'gaze.csv'}, {kind} {name}"
+        if kind == "frame":
+            viewings[str(name)] = gaze(*recording, where=where)
+            continue
+        shown = frames[frames["clip_id"] == name]
+        dealt = deal_fixations(gaze.timed(*recording, where=where), t_ms, shown["t_ms"].to_numpy(float))
+        viewings |= {key: one for key, one in zip(shown["frame_id"], dealt, strict=True) if one is not None}
+    return viewings
 
 
 def _named(rows: pd.DataFrame | None, columns: tuple[str, ...]) -> dict[str, Tensor]:

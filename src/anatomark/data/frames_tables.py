@@ -13,12 +13,12 @@ SIZE_COLUMNS = ("width", "height")
 SPACING_COLUMNS = ("spacing_x_mm", "spacing_y_mm")
 COLUMNS = {
     "frames": ("frame_id", "subject_id", "file"),
-    "gaze": ("frame_id", "t_ms", "x_px", "y_px", "valid"),
+    "gaze": ("frame_id", "t_ms", "x_px", "y_px", "valid"),  # or clip_id for the first
     "points": ("frame_id", "name", "x_px", "y_px"),
     "boxes": ("frame_id", "name", "x0_px", "y0_px", "x1_px", "y1_px"),
     "ellipses": ("frame_id", "x_px", "y_px", "semi_major_px", "semi_minor_px", "angle_deg"),
 }
-TEXT_COLUMNS = ("frame_id", "subject_id", "file", "name", "plane", "label", "split", "valid")
+TEXT_COLUMNS = ("frame_id", "subject_id", "clip_id", "file", "name", "plane", "label", "split", "valid")
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
@@ -55,8 +55,41 @@ def read_frames_table(root: Path) -> pd.DataFrame:
     return frames
 
 
+def read_gaze(root: Path, frames: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """``gaze.csv``, checked; empty if there is none.
+
+    Args:
+        root: the folder.
+        frames: ``frames.csv``.
+
+    Returns:
+        "frame_id" or "clip_id", whichever the recordings are of, and the table.
+
+    Raises:
+        AnatomarkError: a column is missing, a frame or clip unknown, a value cannot be used, or the recordings are of
+            clips and it does not say when their frames were shown.
+    """
+    path = root / "gaze.csv"
+    table = _parse(path)
+    if table is None:
+        return "frame_id", pd.DataFrame(columns=list(COLUMNS["gaze"]))
+    if {"frame_id", "clip_id"} <= set(table):
+        raise AnatomarkError(f"{path} has the columns frame_id and clip_id; keep the one whose recordings it holds")
+    key = "clip_id" if "clip_id" in table else "frame_id"
+    # The gaze filter checks times and positions, which lost samples may lack.
+    table = _check(path, table, (key, *COLUMNS["gaze"][1:]), filled=(key,))
+    unknown = ~table[key].isin(frames.get(key, []))
+    remedy = f"frames.csv has no such {key.removesuffix('_id')}; correct the id or remove the row"
+    refuse(path, table, unknown, key, remedy)
+    valid = table["valid"].str.lower().map(TRUTH)
+    refuse(path, table, valid.isna(), "valid", "use 1 or 0")
+    if key == "clip_id":
+        _check_shown(root / "frames.csv", frames[frames["clip_id"].isin(table["clip_id"])])
+    return key, table.assign(valid=valid.astype(bool))
+
+
 def read_rows(root: Path, name: str, ids: pd.Index) -> pd.DataFrame:
-    """The table ``gaze``, ``points``, ``boxes`` or ``ellipses``, checked; empty if there is none.
+    """The table ``points``, ``boxes`` or ``ellipses``, checked; empty if there is none.
 
     Args:
         root: the folder.
@@ -72,10 +105,6 @@ def read_rows(root: Path, name: str, ids: pd.Index) -> pd.DataFrame:
         return pd.DataFrame(columns=list(COLUMNS[name]))
     unknown = ~table["frame_id"].isin(ids)
     refuse(path, table, unknown, "frame_id", "frames.csv has no such frame; correct the id or remove the row")
-    if name == "gaze":
-        valid = table["valid"].str.lower().map(TRUTH)
-        refuse(path, table, valid.isna(), "valid", "use 1 or 0")
-        return table.assign(valid=valid.astype(bool))
     identity = [column for column in ("frame_id", "name") if column in table]
     refuse(path, table, table.duplicated(identity), identity[-1], "the frame has one already; remove a row")
     if name == "boxes":
@@ -116,8 +145,26 @@ def refuse(path: Path, table: pd.DataFrame, bad: "pd.Series[bool]", column: str,
         raise AnatomarkError(f"{path}, row {row + 2}: {column} is {value}; {remedy}")
 
 
+def _check_shown(path: Path, frames: pd.DataFrame) -> None:
+    """Refuses frames of recorded clips that do not say, in order, when they were shown."""
+    if "t_ms" not in frames:
+        raise AnatomarkError(
+            f"{path} lacks the column t_ms: gaze.csv goes by clip, so say when each frame was shown, ms from the clip's"
+            " start"
+        )
+    refuse(path, frames, frames["t_ms"].isna(), "t_ms", "say when the frame was shown, ms from the clip's start")
+    stuck = frames.groupby("clip_id", sort=False)["t_ms"].diff() <= 0
+    refuse(path, frames, stuck, "t_ms", "it must increase from frame to frame of a clip; sort the rows or correct it")
+
+
 def _read(path: Path, required: tuple[str, ...]) -> pd.DataFrame | None:
     """The table with ids and names as text and all else as numbers, or None if there is none."""
+    table = _parse(path)
+    return None if table is None else _check(path, table, required, filled=required)
+
+
+def _parse(path: Path) -> pd.DataFrame | None:
+    """The table as text, or None if there is none."""
     if not path.is_file():
         return None
     text = dict.fromkeys(TEXT_COLUMNS, str)
@@ -129,7 +176,11 @@ def _read(path: Path, required: tuple[str, ...]) -> pd.DataFrame | None:
     except ValueError as error:
         problem = str(error).splitlines()[0]
         raise AnatomarkError(f"{path} is no readable table ({problem}); save it as comma-separated text") from error
-    table = table.rename(columns=str.strip).dropna(how="all")
+    return table.rename(columns=str.strip).dropna(how="all")
+
+
+def _check(path: Path, table: pd.DataFrame, required: tuple[str, ...], filled: tuple[str, ...]) -> pd.DataFrame:
+    """The table with numbers as such; refuses a ``required`` column that is absent, or ``filled`` ones with gaps."""
     missing = [column for column in required if column not in table]
     if missing:
         raise AnatomarkError(f"{path} lacks the column {missing[0]}; it needs {', '.join(required)}")
@@ -138,8 +189,7 @@ def _read(path: Path, required: tuple[str, ...]) -> pd.DataFrame | None:
             table[column] = table[column].str.strip()
         elif column in SIZE_COLUMNS or column.endswith(("_px", "_mm", "_ms", "_deg")):
             table[column] = _numbers(path, table, column)
-    # The gaze filter checks times and positions, which lost samples may lack.
-    for column in required if "t_ms" not in required else ("frame_id",):
+    for column in filled:
         refuse(path, table, table[column].isna(), column, "fill it in")
     return table
 

@@ -36,7 +36,7 @@ class RawGaze:
 
 @dataclass(frozen=True, kw_only=True)
 class RawFrame:
-    """A frame to write. Of the record, everything but ``file``, ``size``, ``label`` and ``viewings`` is used."""
+    """A frame to write. Of the record, everything but ``file``, ``size`` and ``viewings`` is used."""
 
     record: FrameRecord
     image: GreyImage
@@ -83,7 +83,7 @@ def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
 
 def _frame_row(record: FrameRecord, file: str, shape: tuple[int, ...]) -> dict[str, Any]:
     row: dict[str, Any] = {"frame_id": record.key, "subject_id": record.subject, "file": file}
-    optional = {"plane": record.plane, "split": record.split}
+    optional = {"clip_id": record.clip, "plane": record.plane, "label": record.label, "split": record.split}
     row |= {name: value for name, value in optional.items() if value is not None}
     row |= {"width": shape[1], "height": shape[0]}
     if record.spacing_mm is not None:

@@ -138,13 +138,21 @@ class GazeFilter:
             AnatomarkError: lengths differ, fewer than two samples, times that are NaN or do not increase, no
                 valid sample, valid gaze that is NaN or off the screen.
         """
+        return torch.from_numpy(self.timed(t_ms, xy_px, valid, where=where)[:, :3].astype(np.float32))
+
+    def timed(self, t_ms: RawTimes, xy_px: RawPositions, valid: RawFlags, *, where: str) -> Float[np.ndarray, "m 5"]:
+        """As a call, with rows (x, y, duration, start, end): the end is a sampling period after the last sample."""
         fixation = self.fixation_index(t_ms, xy_px, valid, where=where)
         member = fixation >= 0
         count = np.bincount(fixation[member])
         total = [np.bincount(fixation[member], weights=xy_px[member, axis]) for axis in (0, 1)]
         centre = np.column_stack(total) / count[:, None]
-        rows = np.column_stack([self.screen.to_frame(centre), count * _period(t_ms)])
-        return torch.from_numpy(rows.astype(np.float32))
+        period, stop = _period(t_ms), np.cumsum(count)
+        start_ms, end_ms = t_ms[member][stop - count], t_ms[member][stop - 1] + period
+        rows: Float[np.ndarray, "m 5"] = np.column_stack(
+            [self.screen.to_frame(centre), count * period, start_ms, end_ms]
+        )
+        return rows
 
     def labels(self, t_ms: RawTimes, xy_px: RawPositions, valid: RawFlags, *, where: str) -> Flags:
         """Whether each sample belongs to a fixation; arguments and errors as for a call."""

@@ -4,22 +4,44 @@ A geometric step only proposes an affine map; :class:`Spatial` multiplies the ma
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.geometry.ellipse import transform_ellipse
+from anatomark.data.moving import Size, move, move_box
 from anatomark.geometry.similarity import apply_transform, compose, flip_matrix
-from anatomark.geometry.warp import centred_similarity, warp
-from anatomark.types import Frustum, Sample
+from anatomark.geometry.warp import centred_similarity
+from anatomark.types import AnatomarkError, Sample
 
 Transform = Callable[[Sample], Sample]
-Size = tuple[int, int]
-# Size (height, width) and gaze points (n 2) of the image so far -> affine map px to px, and the size it maps onto.
-GeometricStep = Callable[[Size, Tensor], tuple[Tensor, Size]]
+ROUNDING_PX = 1e-3
+"""Boxes are of single precision: what they exceed a pixel by less is rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a geometric step sees of a frame: the image as the steps before it leave it.
+
+    Attributes:
+        key: id of the frame.
+        size: (height, width), px.
+        gaze: gaze points, float64, px.
+        boxes: annotated boxes by name, px.
+    """
+
+    key: str
+    size: Size
+    gaze: Float[Tensor, "n 2"]
+    boxes: Mapping[str, Float[Tensor, "4"]] = field(default_factory=dict)
+
+
+Proposal = tuple[Float[Tensor, "2 3"], Size]
+"""A float64 affine map, px to px, and the size (height, width) of the image it maps onto."""
+
+GeometricStep = Callable[[View], Proposal]
 
 
 class Compose:
@@ -45,7 +67,9 @@ class Spatial:
         fixations = sample["fixations"][:, :2].double() if "fixations" in sample else torch.empty(0, 2).double()
         matrix = torch.eye(2, 3, dtype=torch.float64)
         for step in self.steps:
-            proposal, size = step(size, apply_transform(matrix, fixations))
+            boxes = {name: move_box(box, matrix) for name, box in sample.get("boxes", {}).items()}
+            gaze = apply_transform(matrix, fixations)
+            proposal, size = step(View(key=sample["key"], size=size, gaze=gaze, boxes=boxes))
             matrix = compose(proposal, matrix)
         return move(sample, matrix, size)
 
@@ -56,11 +80,71 @@ class Fit:
     def __init__(self, *, height: int, width: int) -> None:
         self.size = (height, width)
 
-    def __call__(self, size: Size, gaze: Float[Tensor, "n 2"]) -> tuple[Float[Tensor, "2 3"], Size]:
-        scale = min(self.size[0] / size[0], self.size[1] / size[1])
-        offset = [(new - scale * old) / 2 + 0.5 * scale - 0.5 for new, old in zip(self.size, size, strict=True)]
+    def __call__(self, view: View) -> Proposal:
+        scale = min(self.size[0] / view.size[0], self.size[1] / view.size[1])
+        offset = [(new - scale * old) / 2 + 0.5 * scale - 0.5 for new, old in zip(self.size, view.size, strict=True)]
         matrix = torch.tensor([[scale, 0, offset[1]], [0, scale, offset[0]]], dtype=torch.float64)
         return matrix, self.size
+
+
+class Stretch:
+    """Resizes to a size, each axis by its own factor, as networks trained on stretched frames expect."""
+
+    def __init__(self, *, height: int, width: int) -> None:
+        self.size = (height, width)
+
+    def __call__(self, view: View) -> Proposal:
+        y, x = (new / old for new, old in zip(self.size, view.size, strict=True))
+        matrix = torch.tensor([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5]], dtype=torch.float64)
+        return matrix, self.size
+
+
+class Crop:
+    """Cuts out fixed rows and columns, such as the image on a scanner's screen."""
+
+    def __init__(self, *, top: int, left: int, height: int, width: int) -> None:
+        self.corner = (top, left)
+        self.size = (height, width)
+
+    def __call__(self, view: View) -> Proposal:
+        (top, left), (height, width) = self.corner, self.size
+        if min(top, left) < 0 or top + height > view.size[0] or left + width > view.size[1]:
+            raise AnatomarkError(
+                f"frame {view.key} is {view.size[1]} x {view.size[0]} px and has no rows {top} to {top + height} and"
+                f" columns {left} to {left + width}; change the Crop step"
+            )
+        return torch.tensor([[1, 0, -left], [0, 1, -top]], dtype=torch.float64), self.size
+
+
+class CropToBox:
+    """Cuts out the pixels of an annotated box, such as the abdominal wall (Cai et al. 2018); black beyond the frame.
+
+    Args:
+        name: the box.
+        margin: added on every side, as a share of the box's side lengths.
+
+    Raises:
+        AnatomarkError: ``margin`` is negative.
+    """
+
+    def __init__(self, *, name: str = "abdominal_wall", margin: float = 0.0) -> None:
+        if not margin >= 0:
+            raise AnatomarkError(f"CropToBox: margin is {margin}; it must be 0 or more")
+        self.name = name
+        self.margin = margin
+
+    def __call__(self, view: View) -> Proposal:
+        if self.name not in view.boxes:
+            raise AnatomarkError(
+                f"frame {view.key} has no box {self.name!r} to crop to; annotate it in boxes.csv, or leave out the"
+                " CropToBox step"
+            )
+        x0, y0, x1, y1 = view.boxes[self.name].double().tolist()
+        beside, above = self.margin * (x1 - x0), self.margin * (y1 - y0)
+        left, top = (math.floor(edge + 0.5 + ROUNDING_PX) for edge in (x0 - beside, y0 - above))
+        right, bottom = (math.ceil(edge + 0.5 - ROUNDING_PX) for edge in (x1 + beside, y1 + above))
+        size = (max(bottom - top, 1), max(right - left, 1))
+        return torch.tensor([[1, 0, -left], [0, 1, -top]], dtype=torch.float64), size
 
 
 class RandomCrop:
@@ -74,8 +158,8 @@ class RandomCrop:
             raise ValueError(f"0 < min_side <= max_side <= 1 does not hold for {min_side} and {max_side}")
         self.sides = (min_side, max_side)
 
-    def __call__(self, size: Size, gaze: Float[Tensor, "n 2"]) -> tuple[Float[Tensor, "2 3"], Size]:
-        extent = torch.tensor([size[1], size[0]], dtype=torch.float64)
+    def __call__(self, view: View) -> Proposal:
+        gaze, extent = view.gaze, torch.tensor([view.size[1], view.size[0]], dtype=torch.float64)
         inside = gaze[((gaze >= 0) & (gaze <= extent - 1)).all(1)]
         low, high = (inside.amin(0), inside.amax(0)) if len(inside) else (extent / 2, extent / 2)
         drawn = torch.empty((), dtype=torch.float64).uniform_(*self.sides)
@@ -95,9 +179,9 @@ class RandomFlip:
     def __init__(self, *, p: float = 0.5) -> None:
         self.p = p
 
-    def __call__(self, size: Size, gaze: Float[Tensor, "n 2"]) -> tuple[Float[Tensor, "2 3"], Size]:
+    def __call__(self, view: View) -> Proposal:
         flip = bool(torch.rand(()) < self.p)
-        return (flip_matrix(size[1]).double() if flip else torch.eye(2, 3, dtype=torch.float64)), size
+        return (flip_matrix(view.size[1]) if flip else torch.eye(2, 3, dtype=torch.float64)), view.size
 
 
 class RandomSimilarity:
@@ -107,11 +191,12 @@ class RandomSimilarity:
         self.degrees = degrees
         self.scale = scale
 
-    def __call__(self, size: Size, gaze: Float[Tensor, "n 2"]) -> tuple[Float[Tensor, "2 3"], Size]:
+    def __call__(self, view: View) -> Proposal:
         angle, log_scale = (2 * torch.rand(2, dtype=torch.float64) - 1).tolist()
-        return centred_similarity(
-            size, angle=math.radians(self.degrees) * angle, scale=(1 + self.scale) ** log_scale
-        ), size
+        matrix = centred_similarity(
+            view.size, angle=math.radians(self.degrees) * angle, scale=(1 + self.scale) ** log_scale
+        )
+        return matrix, view.size
 
 
 class RandomGamma:
@@ -126,16 +211,17 @@ class RandomGamma:
 
 
 class RandomBrightness:
-    """Multiplies grey values by a random factor in ``1 +- amount``.
+    """Multiplies grey values by a random factor in ``1 +- amount`` and clips at white, as a display does.
 
-    A later :class:`Standardise` takes a pure factor out again, so on its own before it this changes nothing.
+    Without the clipping a later :class:`Standardise` would take the factor out again.
     """
 
     def __init__(self, *, amount: float = 0.25) -> None:
         self.amount = amount
 
     def __call__(self, sample: Sample) -> Sample:
-        return {**sample, "image": sample["image"] * (1 + self.amount * (2 * float(torch.rand(())) - 1))}
+        factor = 1 + self.amount * (2 * float(torch.rand(())) - 1)
+        return {**sample, "image": (sample["image"] * factor).clamp(0, 1)}
 
 
 class Standardise:
@@ -144,68 +230,3 @@ class Standardise:
     def __call__(self, sample: Sample) -> Sample:
         image = sample["image"]
         return {**sample, "image": (image - image.mean()) / image.std().clamp(min=1e-6)}
-
-
-def move(sample: Sample, matrix: Float[Tensor, "2 3"], size: Size) -> Sample:
-    """Moves everything in a sample by one similarity (mirrored or not), px to px.
-
-    Args:
-        sample: sample to move; not changed.
-        matrix: float64 map from the sample's pixels to those of the result.
-        size: (height, width) of the result.
-    """
-    scale = math.sqrt(abs(float(torch.linalg.det(matrix[:, :2]))))
-    moved: Sample = {
-        **sample,
-        "image": _resample(sample["image"], matrix, size, scale),
-        "spacing_mm": sample["spacing_mm"] / scale,
-    }
-    if "attention" in sample:
-        moved["attention"] = _resample(sample["attention"], matrix, size, scale)
-    if "fixations" in sample:
-        rows = sample["fixations"]
-        moved["fixations"] = torch.cat([_move_points(rows[:, :2], matrix), rows[:, 2:]], dim=1)
-    if "points" in sample:
-        moved["points"] = {name: _move_points(xy[None], matrix)[0] for name, xy in sample["points"].items()}
-    if "boxes" in sample:
-        moved["boxes"] = {name: _move_box(box, matrix) for name, box in sample["boxes"].items()}
-    if "ellipse" in sample:
-        moved["ellipse"] = transform_ellipse(sample["ellipse"], matrix)
-    if "frustum" in sample:
-        moved["frustum"] = _move_frustum(sample["frustum"], matrix, scale)
-    return moved
-
-
-def _move_points(xy: Float[Tensor, "n 2"], matrix: Float[Tensor, "2 3"]) -> Float[Tensor, "n 2"]:
-    return apply_transform(matrix, xy.double()).to(xy.dtype)
-
-
-def _move_box(box: Float[Tensor, "4"], matrix: Float[Tensor, "2 3"]) -> Float[Tensor, "4"]:
-    corners = _move_points(box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2), matrix)
-    return torch.cat([corners.amin(0), corners.amax(0)])
-
-
-def _move_frustum(frustum: Frustum, matrix: Float[Tensor, "2 3"], scale: float) -> Frustum:
-    axis = matrix[:, :2] @ torch.tensor([math.sin(frustum["tilt"]), math.cos(frustum["tilt"])], dtype=torch.float64)
-    return {
-        "apex": _move_points(frustum["apex"][None], matrix)[0],
-        "radii": frustum["radii"] * scale,
-        "half_angle": frustum["half_angle"],
-        "tilt": math.atan2(float(axis[0]), float(axis[1])),
-    }
-
-
-def _resample(
-    image: Float[Tensor, "c h w"], matrix: Float[Tensor, "2 3"], size: Size, scale: float
-) -> Float[Tensor, "c out_h out_w"]:
-    batch = image[None]
-    if scale < 1:  # bilinear sampling alone would alias, so an area-true reduction goes first
-        old: Size = (image.shape[-2], image.shape[-1])
-        new = (max(round(old[0] * scale), 1), max(round(old[1] * scale), 1))
-        batch = F.interpolate(batch, size=new, mode="bilinear", antialias=True, align_corners=False)
-        shrink_x, shrink_y = new[1] / old[1], new[0] / old[0]
-        shrink = torch.tensor(
-            [[1 / shrink_x, 0, 0.5 / shrink_x - 0.5], [0, 1 / shrink_y, 0.5 / shrink_y - 0.5]], dtype=torch.float64
-        )
-        matrix = compose(matrix, shrink)
-    return warp(batch, matrix[None], size=size)[0]

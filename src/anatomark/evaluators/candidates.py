@@ -10,6 +10,7 @@ from torch import Tensor
 
 from anatomark.evaluators.clusters import FloatArray
 from anatomark.evaluators.landmark_frame import Annotation, grey_image, read_annotation
+from anatomark.evaluators.maps import main_map
 from anatomark.geometry.peaks import cell_to_pixel, find_peaks, refine_peaks
 from anatomark.types import AnatomarkError, Prediction, Sample
 
@@ -50,15 +51,15 @@ class CandidateReader:
 
         Args:
             sample: the frame.
-            prediction: its map and features.
+            prediction: its maps, of which the main one counts, and features.
             keep_image: keep image and map for figures and image-based registration, if the frame is complete.
 
         Raises:
-            AnatomarkError: no features, several maps, another grid, values that are not finite, unknown
-                plane.
+            AnatomarkError: no features, several maps that belong to no class, another grid, values that are not
+                finite, unknown plane.
         """
         frame = read_annotation(sample, prediction.get("run", "run"), self.planes)
-        maps, features = _checked(prediction)
+        maps, features = _checked(sample, prediction)
         if self.saliency_norm == "max":
             maps = maps / maps.amax().clamp_min(torch.finfo(maps.dtype).tiny)
         peaks = find_peaks(maps, min_distance=self.min_distance, threshold=self.threshold)
@@ -77,19 +78,14 @@ class CandidateReader:
         )
 
 
-def _checked(prediction: Prediction) -> tuple[Tensor, Tensor]:
-    key, maps = prediction["key"], prediction["maps"].detach().float()
+def _checked(sample: Sample, prediction: Prediction) -> tuple[Tensor, Tensor]:
+    key, maps = prediction["key"], main_map(sample, prediction)[None].detach().float()
     if "features" not in prediction:
         raise AnatomarkError(
             f"the prediction of frame {key} has no `features` to match landmarks by; use a model that gives"
             " them, such as `saliency`"
         )
     features = prediction["features"].detach().float()
-    if len(maps) != 1:
-        raise AnatomarkError(
-            f"the prediction of frame {key} has {len(maps)} maps; landmarks are peaks of one saliency map"
-            " per frame, use a model with one output map"
-        )
     if features.shape[1:] != maps.shape[1:]:
         raise AnatomarkError(
             f"the prediction of frame {key} has features on a {tuple(features.shape[1:])} grid and a map on"

@@ -5,6 +5,7 @@ best silhouette, and the clusters are named by a majority vote on a few annotate
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from anatomark.types import AnatomarkError
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+Naming = Literal["majority", "assigned"]
 
 UNNAMED = -1
 
@@ -80,32 +83,39 @@ def _k_means(features: FloatArray, k: int, n_init: int, random_state: int) -> Cl
     )
 
 
-def name_clusters(labels: IntArray, nearest: IntArray, *, k: int, n_annotated: IntArray) -> IntArray:
+def name_clusters(
+    labels: IntArray, nearest: IntArray, *, k: int, n_annotated: IntArray, naming: Naming = "majority"
+) -> IntArray:
     """Names clusters by the votes of landmarks on annotated frames.
 
-    A plain majority vote can give one structure every cluster when that structure is annotated, or found, far
-    more often. So every structure first gets one cluster of its own: the assignment of clusters to structures
-    that maximises the sum of votes, each structure's votes divided by the number of its annotations, as long
-    as there is a vote at all. Each remaining cluster gets the majority of its votes, where "near nothing"
-    counts as a candidate and leaves the cluster unnamed.
+    By "majority" each cluster gets the structure with most of its votes, where "near nothing" counts as a candidate and
+    leaves the cluster unnamed (Droste et al. 2020). That can give one structure every cluster when it is annotated, or
+    found, far more often than the others, which are then missing.
+
+    By "assigned" every structure first gets one cluster of its own: the assignment of clusters to structures that
+    maximises the sum of votes, each structure's votes divided by the number of its annotations, as long as there is a
+    vote at all. The majority names the remaining clusters.
 
     Args:
         labels: cluster of every voting landmark, (n,).
         nearest: the structure it lies near, (n,), in [0, s]; s means near nothing.
         k: number of clusters.
         n_annotated: how often each structure is annotated on the voting frames, (s,).
+        naming: "majority" or "assigned".
 
     Returns:
         structure of every cluster, (k,); ``UNNAMED`` where there is none.
     """
     votes = _count_votes(labels, nearest, k, len(n_annotated))
     majority = votes.argmax(axis=1)
-    names = np.where((majority == len(n_annotated)) | (votes.sum(axis=1) == 0), UNNAMED, majority)
+    names = np.where((majority == len(n_annotated)) | (votes.sum(axis=1) == 0), UNNAMED, majority).astype(np.int64)
+    if naming == "majority":
+        return names
     shares = votes[:, :-1] / np.maximum(n_annotated, 1)
     rows, columns = linear_sum_assignment(shares, maximize=True)
     voted = shares[rows, columns] > 0
     names[rows[voted]] = columns[voted]
-    return names.astype(np.int64)
+    return names
 
 
 def tells_apart(labels: IntArray, nearest: IntArray, *, k: int, n_annotated: IntArray) -> bool:

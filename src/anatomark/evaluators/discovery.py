@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from anatomark.evaluators.candidates import CandidateReader, Candidates
+from anatomark.evaluators.clusters import Naming
 from anatomark.evaluators.groups import LandmarkGroup, Margins, fit_group
 from anatomark.evaluators.landmark_frame import LandmarkFrame
 from anatomark.types import AnatomarkError, Prediction, Sample
@@ -46,8 +47,8 @@ class LandmarkDiscovery:
 
     Feature spaces of different runs cannot be compared, so every (run, plane) is clustered by itself; frames
     of different runs meet again through the structures' names. The clusters are named by a seeded subset of
-    the fit frames that carry a head outline and at least one of their structures: ``vote_fraction`` of them,
-    but at least ``min_vote_frames``, or all if there are fewer.
+    the fit frames that carry an ellipse (the outline of head or abdomen) and at least one of their structures:
+    ``vote_fraction`` of them, but at least ``min_vote_frames``, or all if there are fewer.
 
     Args:
         structures: plane -> structures with one landmark each; a sample without plane belongs to the only
@@ -65,6 +66,8 @@ class LandmarkDiscovery:
             the features as they are.
         k_choice: "silhouette" takes the best silhouette (paper); "named" the best among those whose clusters tell all
             structures apart by vote, if there is one.
+        naming: "majority" names each cluster by the majority of its votes (paper); "assigned" first gives every
+            structure a cluster of its own (:func:`~anatomark.evaluators.clusters.name_clusters`).
         fit_on: "test" clusters and names the reported frames themselves, as the paper does; "train" uses the
             run's training frames for both, so that no annotation of a reported frame names anything.
         assignment: "independent" labels every peak by its own cluster and keeps the highest peak of each
@@ -90,6 +93,7 @@ class LandmarkDiscovery:
         random_state: int = 0,
         contrast: float | None = None,
         k_choice: Literal["silhouette", "named"] = "silhouette",
+        naming: Naming = "majority",
         fit_on: Literal["test", "train"] = "test",
         assignment: Literal["independent", "joint"] = "independent",
         margin_weight: float = 0.5,
@@ -108,6 +112,7 @@ class LandmarkDiscovery:
         _check_range("saliency_norm", saliency_norm, saliency_norm in ("max", "none"), "max or none")
         _check_range("contrast", contrast, contrast is None or contrast > 0, "positive or null")
         _check_range("k_choice", k_choice, k_choice in ("silhouette", "named"), "silhouette or named")
+        _check_range("naming", naming, naming in ("majority", "assigned"), "majority or assigned")
         _check_range("fit_on", fit_on, fit_on in ("test", "train"), "test or train")
         _check_range("assignment", assignment, assignment in ("independent", "joint"), "independent or joint")
         planes = {plane: tuple(names) for plane, names in structures.items()}
@@ -129,6 +134,7 @@ class LandmarkDiscovery:
         self._random_state = random_state
         self._contrast = contrast
         self._k_choice = k_choice
+        self._naming: Naming = naming
         smallest = -math.inf if min_margin is None else min_margin
         self._margins = Margins(weight=margin_weight, smallest=smallest) if assignment == "joint" else None
         self._joint_planes = joint_planes
@@ -144,7 +150,7 @@ class LandmarkDiscovery:
         """Discovers the landmarks of every frame outside the training split.
 
         Args:
-            pairs: frames with one map and with features on the map's grid, each once per run; with
+            pairs: frames with a main map and with features on the map's grid, each once per run; with
                 ``fit_on="train"`` the training frames too. Only peaks are kept of each.
 
         Raises:
@@ -194,6 +200,7 @@ class LandmarkDiscovery:
             random_state=self._random_state,
             contrast=self._contrast,
             k_choice=self._k_choice,
+            naming=self._naming,
             vote_fraction=self._vote_fraction,
             min_vote_frames=self._min_vote_frames,
         )

@@ -13,6 +13,7 @@ from anatomark.evaluators.clusters import (
     Clustering,
     FloatArray,
     IntArray,
+    Naming,
     cluster_features,
     name_clusters,
     nearest_cluster,
@@ -119,6 +120,7 @@ def fit_group(
     random_state: int,
     contrast: float | None,
     k_choice: str,
+    naming: Naming,
     vote_fraction: float,
     min_vote_frames: int,
 ) -> LandmarkGroup:
@@ -143,7 +145,7 @@ def fit_group(
     ballots = _Ballots.collect(candidates, voting, structures)
     told_apart = [fit for fit in fits if k_choice == "named" and tells_apart(**ballots.of(fit))]
     clustering = (told_apart or fits)[0]
-    names = name_clusters(**ballots.of(clustering))
+    names = name_clusters(**ballots.of(clustering), naming=naming)
     owner = names[clustering.labels]
     members = {name: features[owner == i] for i, name in enumerate(structures)}
     return LandmarkGroup(
@@ -162,7 +164,7 @@ def _draw_voters(candidates: Sequence[Candidates], fraction: float, at_least: in
     annotated = [i for i, c in enumerate(candidates) if c.frame.ellipse is not None and c.frame.centres]
     if not annotated:
         raise AnatomarkError(
-            f"{where}: no frame the clusters are fitted on has a head ellipse and a structure annotated, so"
+            f"{where}: no frame the clusters are fitted on has an ellipse and a structure annotated, so"
             " they cannot be named; annotate some in ellipses.csv and in points.csv or boxes.csv"
         )
     n = min(len(annotated), max(at_least, math.ceil(fraction * len(annotated))))

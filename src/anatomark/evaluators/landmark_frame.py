@@ -15,7 +15,7 @@ NOT_MEASURED = "\N{EN DASH}"
 """Table cell of what could not be measured."""
 
 NEAR_FRACTION = 0.1
-"""A landmark is near a structure within this fraction of the HC long axis (Droste et al. 2020, section 3)."""
+"""A landmark is near a structure within this fraction of the outline's long axis (Droste et al. 2020, section 3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Annotation:
         size: (width, height) of the image, px.
         structures: the plane's structures that landmarks may show.
         centres: structure -> annotated centre (x, y), px; only annotated ones.
-        ellipse: head outline.
+        ellipse: outline of the head or the abdomen.
     """
 
     key: str
@@ -63,21 +63,21 @@ class Annotation:
 
     @property
     def hc_axis(self) -> float | None:
-        """Length of the HC long axis, px."""
+        """Length of the outline's long axis, px: the HC long axis on heads."""
         return None if self.ellipse is None else 2 * float(self.ellipse["semi_axes"][0])
 
     @property
     def hc_centre(self) -> Point | None:
-        """Centre of the head ellipse, px."""
+        """Centre of the outline, px."""
         return None if self.ellipse is None else _point(self.ellipse["centre"])
 
     @property
     def complete(self) -> bool:
-        """Whether all structures of the plane and the head outline are annotated."""
+        """Whether all structures of the plane and the outline are annotated."""
         return self.ellipse is not None and len(self.centres) == len(self.structures)
 
     def is_near(self, point: Point, structure: str) -> bool:
-        """Whether ``point`` lies within 10 % of the HC long axis of an annotated structure."""
+        """Whether ``point`` lies within 10 % of the outline's long axis of an annotated structure."""
         if self.hc_axis is None or structure not in self.centres:
             return False
         return math.dist(point, self.centres[structure]) <= NEAR_FRACTION * self.hc_axis

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from anatomark.evaluators.discovery import Discovery, LandmarkDiscovery
+from anatomark.evaluators.discovery import DROSTE_STRUCTURES, Discovery, LandmarkDiscovery
 from anatomark.evaluators.groups import LandmarkGroup
 from anatomark.evaluators.landmark_frame import NOT_MEASURED, LandmarkFrame
 from anatomark.report.figures import LandmarkPanel, draw_landmark_grid
@@ -27,9 +27,9 @@ _COUNTS = {
 class LandmarksEvaluator:
     """Reports the landmarks of every frame and how many lie on the structure they are named after.
 
-    ``landmarks_near_structure`` is the share of named landmarks within 10 % of the HC long axis of their
+    ``landmarks_near_structure`` is the share of named landmarks within 10 % of the outline's long axis of their
     structure; ``structures_found`` the share of annotated structures with such a landmark. Both count fully
-    annotated frames only (all structures of the plane and the head outline), and those that named clusters
+    annotated frames only (all structures of the plane and the outline), and those that named clusters
     too, as in the paper.
 
     Args:
@@ -136,18 +136,16 @@ def _rate_table(discovery: Discovery, planes: dict[str, dict[str, Any]], values:
         ]
         for plane, v in [*planes.items(), ("all planes", values)]
     ]
-    published: list[str | float | int] = [
-        "Droste 2020, TV and TC (published)",
-        PUBLISHED_NEAR_PERCENT,
-        PUBLISHED_FOUND_PERCENT,
-    ]
-    rows.append([*published, *[NOT_MEASURED] * len(_COUNTS)])
+    comparable = not DROSTE_STRUCTURES.keys().isdisjoint(planes)
+    if comparable:
+        title, gaps = "Droste 2020, TV and TC (published)", [NOT_MEASURED] * len(_COUNTS)
+        rows.append([title, PUBLISHED_NEAR_PERCENT, PUBLISHED_FOUND_PERCENT, *gaps])
     return Table(
         title="Landmarks near their structure, structures near their landmark",
         columns=["plane", "landmarks near, %", "structures found, %", *_COUNTS.values()],
         rows=rows,
-        note="Near: within 10 % of the HC long axis. Both rates on fully annotated frames only. The"
-        " published numbers are on private data.",
+        note="Near: within 10 % of the outline's long axis. Both rates on fully annotated frames only."
+        + (" The published numbers are on private data." if comparable else ""),
     )
 
 

@@ -1,7 +1,7 @@
 """Evaluator: does the network predict where people look? (Droste et al. 2020, table 1; Cai et al. 2018)"""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from anatomark.evaluators.saliency_report import build_table, describe_conventions
+from anatomark.evaluators.folds import spread
+from anatomark.evaluators.maps import full_size_map, main_map
+from anatomark.evaluators.saliency_report import build_tables, describe_conventions
+from anatomark.evaluators.saliency_scores import FrameScores
 from anatomark.evaluators.training_attention import TrainingAttention, target_density
 from anatomark.metrics.auc import auc_borji, auc_shuffled
 from anatomark.metrics.saliency import (
@@ -17,15 +20,16 @@ from anatomark.metrics.saliency import (
     fixation_scores,
     has_fixation,
     ig,
-    mean_over_subjects,
     sim,
     to_density,
-    upsample,
 )
 from anatomark.report.map_figures import draw_maps
-from anatomark.types import AnatomarkError, Pairs, Prediction, Report, Sample
+from anatomark.types import AnatomarkError, Prediction, Report, Sample
 
 TRAIN_SPLIT, TEST_SPLIT = "train", "test"
+
+Frames = Iterable[tuple[Sample, Prediction | None]]
+"""Frames of splits that are sampled but not predicted come with None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,7 @@ class _Kind:
     """What frames share that are scored in one batch."""
 
     run: str
+    training: TrainingAttention | None
     image_size: tuple[int, int]
     has_gaze: bool
 
@@ -42,8 +47,8 @@ class SaliencyEvaluator:
 
     The target is the density of a frame's fixations, or its ``attention`` map where it has no fixations; such
     frames are scored by KLD, CC and SIM only. Training frames of a run build its mean map, the baseline of
-    the information gain and the negatives of the shuffled AUC; their predictions are not looked at. Frames
-    that nobody looked at are skipped and counted. Scores are means over frames, then over subjects.
+    the information gain and the negatives of the shuffled AUC; they need no predictions. Frames that nobody
+    looked at are skipped and counted. Scores are means over frames, then over subjects.
 
     Args:
         sigma: standard deviation of a fixation's Gaussian, px of the sample's image.
@@ -56,7 +61,8 @@ class SaliencyEvaluator:
         n_examples: frames in the picture.
     """
 
-    splits = (TRAIN_SPLIT, TEST_SPLIT)
+    splits = (TEST_SPLIT,)
+    sample_splits = (TRAIN_SPLIT,)
 
     def __init__(
         self,
@@ -77,57 +83,49 @@ class SaliencyEvaluator:
         self.batch_size = batch_size
         self.n_examples = n_examples
 
-    def __call__(self, pairs: Pairs) -> Report:
+    def __call__(self, pairs: Frames) -> Report:
         """Evaluates a stream of frames.
 
         Args:
-            pairs: per run the frames of split "train", then those of split "test"; other splits are ignored.
+            pairs: per run the frames of split "train", whose predictions are not looked at and may be None, then those
+                of split "test"; other splits are ignored.
 
         Raises:
-            AnatomarkError: test frames without training frames of their run, a map that does not cover its
-                image, no frame to score.
+            AnatomarkError: test frames without training frames of their run, several maps that belong to no class, a
+                map that does not cover its image, no frame to score.
         """
-        training: dict[str, TrainingAttention] = {}
-        scores = {"model": _Scores(), "baseline": _Scores()}
+        pooled = FrameScores()
+        runs: dict[str, FrameScores] = defaultdict(FrameScores)
         examples: list[tuple[Sample, Prediction]] = []
-        n_frames = n_skipped = 0
-        subjects: set[str] = set()
-        for kind, frames in self._batches(pairs, training):
+        for kind, frames in self._batches(pairs):
             kept = [frame for frame in frames if _was_watched(frame[0])]
-            n_skipped += len(frames) - len(kept)
+            for collected in (pooled, runs[kind.run]):
+                collected.n_skipped += len(frames) - len(kept)
             if not kept:
                 continue
-            if kind.run not in training:
+            if kind.training is None:
                 raise AnatomarkError(
-                    f"run {kind.run!r}: no training frame came before test frame {kept[0][0]['key']}; the"
-                    " mean map is made of them: predict the splits train and test, in this order"
+                    f"run {kind.run!r}: no training frame came before test frame {kept[0][0]['key']}; the mean map is"
+                    " made of them: give the splits train and test, in this order"
                 )
-            names = [sample["subject"] for sample, _ in kept]
-            for method, values in self._score(kept, kind, training[kind.run]).items():
-                scores[method].add(values, names)
-            n_frames += len(kept)
-            subjects.update(names)
+            scores = self._score(kept, kind, kind.training)
+            subjects = [sample["subject"] for sample, _ in kept]
+            for collected in (pooled, runs[kind.run]):
+                collected.add(scores, subjects)
             examples += kept[: self.n_examples - len(examples)]
-        if not n_frames:
+        if not pooled.n_frames:
             raise AnatomarkError(
-                f"no test frame to score: {n_skipped} came, none with gaze on its image; check its units"
+                f"no test frame to score: {pooled.n_skipped} came, none with gaze on its image; check its units"
             )
-        counts = {"n_frames": n_frames, "n_skipped": n_skipped, "n_subjects": len(subjects)}
-        return self._report({method: s.means() for method, s in scores.items()}, counts, examples)
+        return self._report(pooled, {run: scores for run, scores in runs.items() if scores.n_frames}, examples)
 
-    def _batches(
-        self, pairs: Pairs, training: dict[str, TrainingAttention]
-    ) -> Iterator[tuple[_Kind, list[tuple[Sample, Prediction]]]]:
-        """Yields batches of test frames of one kind; adds training frames to their run's on the way."""
+    def _batches(self, pairs: Frames) -> Iterator[tuple[_Kind, list[tuple[Sample, Prediction]]]]:
+        """Yields batches of test frames of one kind."""
         kind: _Kind | None = None
         frames: list[tuple[Sample, Prediction]] = []
-        for sample, prediction in pairs:
-            run, split = prediction.get("run", ""), sample.get("split", TEST_SPLIT)
-            if split == TRAIN_SPLIT:
-                training.setdefault(run, TrainingAttention(sigma=self.sigma)).add(sample)
-            if split != TEST_SPLIT:
-                continue
-            new = _Kind(run=run, image_size=_image_size(sample), has_gaze="fixations" in sample)
+        for sample, prediction, training in self._test_frames(pairs):
+            run, gaze = prediction.get("run", "run"), "fixations" in sample
+            new = _Kind(run=run, training=training, image_size=_image_size(sample), has_gaze=gaze)
             if kind is not None and (new != kind or len(frames) == self.batch_size):
                 yield kind, frames
                 frames = []
@@ -136,11 +134,28 @@ class SaliencyEvaluator:
         if kind is not None:
             yield kind, frames
 
+    def _test_frames(self, pairs: Frames) -> Iterator[tuple[Sample, Prediction, TrainingAttention | None]]:
+        """Yields the test frames, each with the training frames of its run, if any came before."""
+        training: TrainingAttention | None = None
+        run: str | None = None  # of the latest test frame after these training frames
+        for sample, prediction in pairs:
+            split = sample.get("split", TEST_SPLIT)
+            if split == TRAIN_SPLIT:
+                if training is None or run is not None:
+                    training, run = TrainingAttention(sigma=self.sigma), None
+                training.add(sample)
+            elif split == TEST_SPLIT and prediction is not None:
+                name = prediction.get("run", "run")
+                if run not in (None, name):
+                    training = None  # those were another run's
+                run = name
+                yield sample, prediction, training
+
     def _score(
         self, frames: Sequence[tuple[Sample, Prediction]], kind: _Kind, training: TrainingAttention
     ) -> dict[str, dict[str, Float[Tensor, "b"]]]:
         """Scores of the model and of the baseline, by metric."""
-        maps = torch.stack([_full_size_map(*frame) for frame in frames])
+        maps = torch.stack([full_size_map(*frame) for frame in frames])
         target = torch.stack([target_density(sample, sigma=self.sigma) for sample, _ in frames])
         mean_map = to_density(training.mean_density(kind.image_size)[None] + self.baseline_floor)
         scores = {}
@@ -169,10 +184,7 @@ class SaliencyEvaluator:
         return scores
 
     def _report(
-        self,
-        means: dict[str, dict[str, float]],
-        counts: dict[str, int],
-        examples: list[tuple[Sample, Prediction]],
+        self, pooled: FrameScores, runs: dict[str, FrameScores], examples: list[tuple[Sample, Prediction]]
     ) -> Report:
         conventions = describe_conventions(
             sigma=self.sigma,
@@ -181,38 +193,22 @@ class SaliencyEvaluator:
             n_negatives=self.n_negatives,
             seed=self.seed,
         )
-        note = (
-            f"{counts['n_frames']} frames of {counts['n_subjects']} subjects, {counts['n_skipped']} without"
-            " fixation skipped; means over frames, then subjects."
-        )
+        folds = [{"run": run, **scores.summary()} for run, scores in runs.items()]
+        values = {
+            **pooled.summary(),
+            "folds": folds,
+            **spread([fold["model"] for fold in folds]),
+            "subjects": pooled.subjects(),
+            "conventions": conventions,
+        }
+        shown = [(sample, prediction | {"maps": main_map(sample, prediction)[None]}) for sample, prediction in examples]
         return Report(
             name="saliency",
             title="Saliency",
-            values={**means, **counts, "conventions": conventions},
-            tables=[build_table(means, note)],
-            figures={"Predicted attention and gaze": draw_maps(examples)} if examples else {},
+            values=values,
+            tables=build_tables(values),
+            figures={"Predicted attention and gaze": draw_maps(shown)} if shown else {},
         )
-
-
-class _Scores:
-    """Collects values per metric with the subject of every frame."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[Tensor]] = defaultdict(list)
-        self._subjects: dict[str, list[str]] = defaultdict(list)
-
-    def add(self, scores: dict[str, Float[Tensor, "b"]], subjects: Sequence[str]) -> None:
-        for metric, values in scores.items():
-            self._values[metric].append(values)
-            self._subjects[metric] += subjects
-
-    def means(self) -> dict[str, float]:
-        means = {}
-        for metric, values in self._values.items():
-            number = {subject: i for i, subject in enumerate(sorted(set(self._subjects[metric])))}
-            groups = torch.tensor([number[subject] for subject in self._subjects[metric]])
-            means[metric] = mean_over_subjects(torch.cat(values)[:, None].double(), groups).item()
-        return means
 
 
 def _image_size(sample: Sample) -> tuple[int, int]:
@@ -224,20 +220,3 @@ def _was_watched(sample: Sample) -> bool:
     if "fixations" in sample:
         return bool(has_fixation(sample["fixations"][None], _image_size(sample)))
     return "attention" in sample and bool(sample["attention"].any())
-
-
-def _full_size_map(sample: Sample, prediction: Prediction) -> Float[Tensor, "h w"]:
-    cells, size = prediction["maps"], _image_size(sample)
-    if len(cells) != 1:
-        raise AnatomarkError(
-            f"the prediction of frame {sample['key']} has {len(cells)} maps; saliency is one map per frame, use a model"
-            " with one output map"
-        )
-    stride = prediction.get("map_stride", 1)
-    covered = (cells.shape[1] * stride, cells.shape[2] * stride)
-    if covered != size:
-        raise AnatomarkError(
-            f"frame {sample['key']}: the map covers {covered[0]} x {covered[1]} px of an image of"
-            f" {size[0]} x {size[1]} px (height x width); evaluate with the data the map was predicted on"
-        )
-    return upsample(cells.float(), size)[0]

@@ -1,6 +1,7 @@
 """Table and conventions of the saliency report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
 from anatomark.types import Table
@@ -20,8 +21,15 @@ PUBLISHED_ROWS = {
         "cc": 0.149,
         "sim": 0.085,
     },
+    "M-SEN BCE + GAN, Cai 2018 (published)": {
+        "nss": 2.525,
+        "auc_judd": 0.775,
+        "cc": 0.693,
+        "sim": 0.512,
+        "ig": 0.543,
+    },
 }
-"""Video frames of private data, as fractions where the paper prints percent."""
+"""Video frames of private data, as fractions where the paper prints percent. Cai et al. 2018 do not say which AUC."""
 
 _COLUMNS = {
     "kld": "KLD, nats",
@@ -36,24 +44,33 @@ _COLUMNS = {
 }
 
 
-def build_table(scores: Mapping[str, Mapping[str, float]], note: str) -> Table:
-    """One row per method, the paper's below.
+def build_tables(values: Mapping[str, Any]) -> list[Table]:
+    """One row per method, the papers' below; with several folds, a second table of them.
 
     Args:
-        scores: "model" and "baseline", each metric -> mean.
-        note: what was averaged, and how.
+        values: the report's values.
     """
-    ours = {"network": scores["model"], "mean map of the training frames": scores["baseline"]}
-    measured = [metric for metric in _COLUMNS if metric in scores["model"]]
-    return Table(
+    ours = {"network": values["model"], "mean map of the training frames": values["baseline"]}
+    measured = [metric for metric in _COLUMNS if metric in values["model"]]
+    columns = [_COLUMNS[metric] for metric in measured]
+    methods = Table(
         title="Predicted against measured attention, test frames",
-        columns=["method", *(_COLUMNS[metric] for metric in measured)],
-        rows=[
-            [method, *(_cell(values, metric) for metric in measured)]
-            for method, values in {**ours, **PUBLISHED_ROWS}.items()
-        ],
-        note=note + " The published numbers are on private data.",
+        columns=["method", *columns],
+        rows=_rows({**ours, **PUBLISHED_ROWS}, measured),
+        note=f"{values['n_frames']} frames of {values['n_subjects']} subjects, {values['n_skipped']} without fixation"
+        " skipped; means over frames, then subjects. The published numbers are on private data.",
     )
+    if "fold_mean" not in values:
+        return [methods]
+    lines = {fold["run"]: fold["model"] for fold in values["folds"]}
+    lines |= {"mean over folds": values["fold_mean"], "standard deviation": values["fold_sd"]}
+    folds = Table(
+        title="Predicted against measured attention, each fold by itself",
+        columns=["fold", *columns],
+        rows=_rows(lines, measured),
+        note="The standard deviation divides by n - 1.",
+    )
+    return [methods, folds]
 
 
 def describe_conventions(
@@ -76,12 +93,17 @@ def describe_conventions(
         f" {baseline_floor:g}, sums to 1",
         "ig_uniform": "as ig, B uniform",
         "average": "over the frames of a subject, then over subjects",
+        "folds": "each run by itself; mean and standard deviation (n - 1) over runs",
     }
 
 
-def _cell(values: Mapping[str, float], metric: str) -> float | str:
-    if metric not in values:
+def _rows(lines: Mapping[str, Mapping[str, float | None]], metrics: Sequence[str]) -> list[list[str | float | int]]:
+    return [[name, *(_cell(values.get(metric), metric) for metric in metrics)] for name, values in lines.items()]
+
+
+def _cell(value: float | None, metric: str) -> float | str:
+    if value is None:
         return NOT_MEASURED
     percent = _COLUMNS[metric].endswith("%")
     # Rounded so that the printed 96.7 % does not come out as 96.70000000000002.
-    return round(100 * values[metric], 10) if percent else values[metric]
+    return round(100 * value, 10) if percent else value

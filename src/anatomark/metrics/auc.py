@@ -42,7 +42,7 @@ def auc_judd(maps: Float[Tensor, "b h w"], fixations: Float[Tensor, "b n 3"]) ->
     values = maps.flatten(1)
     positive = values.gather(1, pixel)
     # Ranks are among all pixels; the fixated ones are no negatives.
-    among_all = _twice_number_below(values.sort(1).values, positive)
+    among_all = _twice_number_below_few(values, positive)
     among_fixated = (_twice_above(positive[:, :, None], positive[:, None, :]) * counts[:, None, :]).sum(2)
     n_positive = counts.sum(1)
     n_negative = values.shape[1] - n_positive
@@ -114,6 +114,21 @@ def _repeated(pixel: Int[Tensor, "b n"], inside: Bool[Tensor, "b n"]) -> Bool[Te
 def _twice_number_below(ordered: Float[Tensor, "b k"], values: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
     """Twice the number of entries below each value, entries equal to it counting one half."""
     return torch.searchsorted(ordered, values) + torch.searchsorted(ordered, values, right=True)
+
+
+def _twice_number_below_few(entries: Float[Tensor, "b k"], values: Float[Tensor, "b n"]) -> Int[Tensor, "b n"]:
+    """As :func:`_twice_number_below` for many entries, which need no order, and few values."""
+    n_values = values.shape[1]
+    entries, ordered = entries.contiguous(), values.sort(1).values
+    n_smaller = torch.searchsorted(ordered, values)
+    total = torch.zeros_like(n_smaller)
+    for right in (False, True):
+        # Entry x <= v if no more values are below x than below v; x < v if no more are at most x than below v.
+        rank = torch.searchsorted(ordered, entries, right=right)
+        first = torch.arange(len(rank), device=rank.device)[:, None] * (n_values + 1)
+        counts = torch.bincount((rank + first).flatten(), minlength=len(rank) * (n_values + 1))
+        total += counts.view(len(rank), -1).cumsum(1).gather(1, n_smaller)
+    return total
 
 
 def _twice_above(values: Float[Tensor, "b n 1"], others: Float[Tensor, "b 1 n"]) -> Int[Tensor, "b n n"]:

@@ -32,20 +32,20 @@ def nss(maps: Maps, fixations: Fixations) -> PerFrame:
 
     0 for a constant map. Needs a fixation in every image (:func:`has_fixation`).
     """
-    values = maps.flatten(1)
-    deviation = values.std(1, keepdim=True)
-    constant = _is_constant(values)[:, None]
-    score = torch.where(constant, 0, (values - values.mean(1, keepdim=True)) / torch.where(constant, 1, deviation))
-    return _mean_at_fixations(score.view_as(maps), fixations)
+    centred, constant = _centre(maps)
+    deviation = centred.norm(dim=1) / (centred.shape[1] - 1) ** 0.5
+    pixel, inside = fixated_pixels(fixations, (maps.shape[1], maps.shape[2]))
+    above_mean = _mean_where(centred.gather(1, pixel), inside)
+    return torch.where(constant, 0, above_mean / torch.where(constant, 1, deviation))
 
 
 def cc(maps: Maps, target: Maps) -> PerFrame:
     """Pearson correlation of two maps; 0 where one is constant."""
-    a, b = maps.flatten(1), target.flatten(1)
-    constant = _is_constant(a) | _is_constant(b)
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    # Unit vectors first: products of two tiny densities would underflow.
-    return torch.where(constant, 0, (F.normalize(a, dim=1, eps=0) * F.normalize(b, dim=1, eps=0)).sum(1))
+    (a, a_constant), (b, b_constant) = _centre(maps), _centre(target)
+    constant = a_constant | b_constant
+    # One unit vector first: products of two tiny densities would underflow.
+    covariance = torch.linalg.vecdot(F.normalize(a, dim=1, eps=0), b)
+    return torch.where(constant, 0, covariance / torch.where(constant, 1, b.norm(dim=1)))
 
 
 def sim(maps: Maps, target: Maps, *, min_max: bool = False) -> PerFrame:
@@ -57,14 +57,17 @@ def sim(maps: Maps, target: Maps, *, min_max: bool = False) -> PerFrame:
         min_max: stretch both to [0, 1] before they become densities, as MIT's code does.
     """
     if min_max:
-        maps, target = _stretch(maps), _stretch(target)
+        maps, target = stretch(maps), stretch(target)
     return torch.minimum(to_density(maps), to_density(target)).sum((1, 2))
 
 
 def kld(maps: Maps, target: Maps) -> PerFrame:
     """Kullback-Leibler divergence ``sum Q ln(eps + Q / (P + eps))`` of prediction P from target Q, nats."""
     prediction, truth = to_density(maps), to_density(target)
-    return (truth * torch.log(EPS + truth / (prediction + EPS))).sum((1, 2))
+    # In place: on a CPU the time goes into memory.
+    logarithm = torch.div(truth, prediction.add_(EPS)).add_(EPS).log_()
+    divergence: Tensor = torch.linalg.vecdot(truth.flatten(1), logarithm.flatten(1))
+    return divergence
 
 
 def ig(maps: Maps, fixations: Fixations, baseline: Float[Tensor, "h w"]) -> PerFrame:
@@ -77,8 +80,10 @@ def ig(maps: Maps, fixations: Fixations, baseline: Float[Tensor, "h w"]) -> PerF
         fixations: rows (x px, y px, duration ms).
         baseline: what is known without the image, such as the mean training attention; made a density here.
     """
-    gain = torch.log2(to_density(maps) + EPS) - torch.log2(to_density(baseline[None]) + EPS)
-    return _mean_at_fixations(gain, fixations)
+    pixel, inside = fixated_pixels(fixations, (maps.shape[1], maps.shape[2]))
+    predicted = to_density(maps).flatten(1).gather(1, pixel)
+    known = to_density(baseline[None]).flatten()[pixel]
+    return _mean_where(torch.log2(predicted + EPS) - torch.log2(known + EPS), inside)
 
 
 def has_fixation(fixations: Fixations, size: tuple[int, int]) -> Bool[Tensor, "b"]:
@@ -90,6 +95,12 @@ def to_density(maps: Maps) -> Maps:
     """Maps divided by their sum; uniform for a map of zeros."""
     total = maps.sum((1, 2), keepdim=True)
     return torch.where(total > 0, maps / torch.where(total > 0, total, 1), 1 / maps[0].numel())
+
+
+def stretch(maps: Maps) -> Maps:
+    """Maps brought to [0, 1] by their own minimum and maximum; zeros for a constant map."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return (maps - low) / torch.where(high > low, high - low, 1)
 
 
 def upsample(maps: Maps, size: tuple[int, int]) -> Float[Tensor, "b height width"]:
@@ -187,17 +198,13 @@ def _number(subject: str) -> int:
     return int.from_bytes(hashlib.blake2b(subject.encode(), digest_size=8).digest(), signed=True)
 
 
-def _mean_at_fixations(values: Maps, fixations: Fixations) -> PerFrame:
-    pixel, inside = fixated_pixels(fixations, (values.shape[1], values.shape[2]))
-    return torch.where(inside, values.flatten(1).gather(1, pixel), 0).sum(1) / inside.sum(1)
+def _mean_where(values: Float[Tensor, "b n"], inside: Bool[Tensor, "b n"]) -> PerFrame:
+    return torch.where(inside, values, 0).sum(1) / inside.sum(1)
 
 
-def _is_constant(values: Float[Tensor, "b pixels"]) -> Bool[Tensor, "b"]:
-    """Up to rounding: interpolating a constant map, or its computed deviation, is not exact."""
-    low, high = values.amin(1), values.amax(1)
-    return high - low <= 8 * torch.finfo(values.dtype).eps * torch.maximum(low.abs(), high.abs())
-
-
-def _stretch(maps: Maps) -> Maps:
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    return (maps - low) / torch.where(high > low, high - low, 1)
+def _centre(maps: Maps) -> tuple[Float[Tensor, "b pixels"], Bool[Tensor, "b"]]:
+    """Maps with mean 0 and whether they are constant up to rounding, as interpolating a constant map is not exact."""
+    values = maps.flatten(1)
+    low, high = values.aminmax(dim=1)
+    constant = high - low <= 8 * torch.finfo(values.dtype).eps * torch.maximum(low.abs(), high.abs())
+    return values - values.mean(1, keepdim=True), constant

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from anatomark.types import Batch, Prediction
+from anatomark.types import AnatomarkError, Batch, Prediction
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
@@ -49,3 +50,14 @@ class BaseModel(pl.LightningModule):
             return optimizer
         schedule = {"scheduler": self._make_scheduler(optimizer), "interval": self._scheduler_interval}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+def require_finite(output: Tensor, network: str) -> Tensor:
+    """Returns what a network says of itself, such as its logits, unless there is NaN or infinity in it.
+
+    Raises:
+        AnatomarkError: there is; ``network`` names it.
+    """
+    if not bool(torch.isfinite(output).all()):
+        raise AnatomarkError(f"{network} predicts NaN; train again with a lower learning rate")
+    return output

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from anatomark.geometry.attention import render_density
 from anatomark.losses import density_kl
-from anatomark.metrics.saliency import SaliencyMetrics
-from anatomark.models.base import BaseModel
+from anatomark.models.base import BaseModel, require_finite
+from anatomark.models.scores import MapScores
 from anatomark.models.tta import TestTimeAugmentation
 from anatomark.nets.saliency import SaliencyNet
 from anatomark.types import AnatomarkError, Batch, Prediction
@@ -18,6 +18,8 @@ from anatomark.types import AnatomarkError, Batch, Prediction
 
 class SaliencyModel(BaseModel):
     """Learns where people look: a softmax over all map cells, trained by KL divergence against gaze densities.
+
+    Frames nobody looked at carry no loss.
 
     Args:
         net: the network.
@@ -46,7 +48,7 @@ class SaliencyModel(BaseModel):
         self.reduction = reduction
         self.tta = tta
         self.stride = net.stride * reduction
-        self.scores = torch.nn.ModuleDict({"val_scores": SaliencyMetrics(), "test_scores": SaliencyMetrics()})
+        self.scores = MapScores()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         logits = self.net(self._network_input(batch["image"])).logits
@@ -61,34 +63,22 @@ class SaliencyModel(BaseModel):
         self._score("test", batch, self._augmented(batch["image"])[0])
 
     def on_validation_epoch_end(self) -> None:
-        self._log_scores("val")
+        self.log_dict(self.scores.compute("val"))
 
     def on_test_epoch_end(self) -> None:
-        self._log_scores("test")
+        self.log_dict(self.scores.compute("test"))
 
     def predict(self, batch: Batch) -> list[Prediction]:
         density, features = self._augmented(batch["image"])
-        if not bool(torch.isfinite(density).all()):
-            raise AnatomarkError("the saliency network predicts NaN; train again with a lower learning rate")
+        maps = _to_maps(require_finite(density, "the saliency network"))
         return [
             {"key": sample["key"], "maps": saliency[None], "map_stride": self.stride, "features": vectors}
-            for sample, saliency, vectors in zip(batch["samples"], _to_maps(density), features, strict=True)
+            for sample, saliency, vectors in zip(batch["samples"], maps, features, strict=True)
         ]
 
     def _score(self, stage: str, batch: Batch, density: Tensor) -> None:
-        subjects = [sample["subject"] for sample in batch["samples"]]
         # Scored as they are predicted, so that an evaluation of the stored maps rounds alike.
-        self._scores(stage).update(_to_maps(density), self._target(batch, 1), batch["fixations"], subjects)
-
-    def _log_scores(self, stage: str) -> None:
-        scores = self._scores(stage)
-        self.log_dict({f"{stage}/{name}": value.float() for name, value in scores.compute().items()})
-        scores.reset()
-
-    def _scores(self, stage: str) -> SaliencyMetrics:
-        scores = self.scores[f"{stage}_scores"]
-        assert isinstance(scores, SaliencyMetrics)
-        return scores
+        self.scores.update(stage, _to_maps(density), self._target(batch, 1), batch)
 
     def _augmented(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self._once(images) if self.tta is None else self.tta(self._once, images)
@@ -101,10 +91,6 @@ class SaliencyModel(BaseModel):
         return F.avg_pool2d(images, self.reduction)
 
     def _target(self, batch: Batch, stride: int) -> Tensor:
-        if "fixations" not in batch:
-            raise AnatomarkError(
-                "model=saliency learns from gaze, and no frame of a batch has any; add gaze.csv or change data="
-            )
         height, width = batch["image"].shape[-2:]
         with torch.autocast(batch["image"].device.type, enabled=False):  # a density in half precision sums to 1.002
             return render_density(batch["fixations"], size=(height, width), sigma=self.sigma_px, stride=stride)

@@ -1,43 +1,33 @@
-"""SonoNet trunks (Baumgartner et al. 2017) in the key layout of the published weights."""
+"""SonoNet (Baumgartner et al. 2017), whole or its first blocks, in the key layout of the published weights."""
 
-import pickle
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anatomark.types import AnatomarkError, require
+from anatomark.nets.sononet_weights import BATCH_NORM_EPS, CONVS_PER_BLOCK, load_published
+from anatomark.types import AnatomarkError
 
-CONVS_PER_BLOCK = (2, 2, 3, 3, 3)
 CHANNELS = {16: (16, 32, 64, 128, 128), 32: (32, 64, 128, 256, 256), 64: (64, 128, 256, 512, 512)}
-# The published networks were trained on images of this standard deviation, ours have unit variance.
-PUBLISHED_INPUT_SCALE = 255.0
+PUBLISHED_CLASSES = 14
 
 
-class SonoNetTrunk(nn.Module):
-    """The first blocks of a SonoNet: 3x3 convolutions with batch norm and ReLU, max-pooling between blocks.
+class ClassifierOutput(NamedTuple):
+    """Class scores before the softmax, the class maps they are the means of, and the features behind the maps."""
 
-    Args:
-        width: channels of the first block: 16, 32 or 64.
-        n_blocks: blocks kept, 1 to 5.
-        pools: the blocks (from 1) followed by a 2x2 max-pool.
-        weights: file with the published state dict, or None to start at random. The first convolution is scaled so
-            that zero-mean, unit-variance images give exactly what the published preprocessing gives.
+    logits: Float[Tensor, "b k"]
+    class_maps: Float[Tensor, "b k h w"]
+    features: Float[Tensor, "b f h w"]
 
-    The defaults reach stride 8 with four blocks: 224x288 in, 128 channels of 28x36 out.
-    """
 
-    def __init__(
-        self,
-        *,
-        width: int = 16,
-        n_blocks: int = 4,
-        pools: Sequence[int] = (1, 2, 3),
-        weights: str | Path | None = None,
-    ) -> None:
+class _Blocks(nn.Module):
+    """Blocks of 3x3 convolutions with max-pooling between them; what a trunk and a whole SonoNet have in common."""
+
+    def __init__(self, *, width: int, n_blocks: int, pools: Sequence[int], dropout: float) -> None:
         super().__init__()
         if width not in CHANNELS:
             raise AnatomarkError(f"SonoNet width must be one of {sorted(CHANNELS)}, not {width}")
@@ -45,17 +35,21 @@ class SonoNetTrunk(nn.Module):
             raise AnatomarkError(f"n_blocks must be 1..5 and pools among its blocks; got {n_blocks} and {list(pools)}")
         channels = (1, *CHANNELS[width][:n_blocks])
         self.features = nn.ModuleList(
-            _block(c_in, c_out, convs)
+            conv_block(c_in, c_out, convs, dropout)
             for (c_in, c_out), convs in zip(pairwise(channels), CONVS_PER_BLOCK, strict=False)
         )
         self.pools = frozenset(pools)
         self.out_channels = channels[-1]
         self.stride = 2 ** len(self.pools)
-        if weights is not None:
-            self._load_published(Path(weights))
 
-    def forward(self, image: Float[Tensor, "b 1 h w"]) -> list[Tensor]:
+    def run_blocks(self, image: Tensor) -> list[Tensor]:
         """The outputs of the blocks after the last pool, ``(b c h/stride w/stride)`` each."""
+        height, width = image.shape[-2:]
+        if min(height, width) < self.stride:
+            raise AnatomarkError(
+                f"frames of {height} x {width} px (height x width) are smaller than a cell of {self.stride} px;"
+                " change the Fit step of the transforms"
+            )
         features, outputs = image, []
         last_pool = max(self.pools, default=0)
         for number, block in enumerate(self.features, start=1):
@@ -66,36 +60,121 @@ class SonoNetTrunk(nn.Module):
                 outputs.append(features)
         return outputs
 
-    def _load_published(self, path: Path) -> None:
-        require(path, "a state dict with keys like features.0.0.0.weight")
-        try:
-            published = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-            raise AnatomarkError(f"{path} is not a readable state dict; download it again") from error
-        own = self.state_dict()
-        wanted = [key for key in own if not key.endswith("num_batches_tracked")]
-        missing = [key for key in wanted if key not in published]
-        if missing:
-            raise AnatomarkError(f"{path} lacks {missing[0]} ({len(missing)} keys in all); is it a SonoNet state dict?")
-        for key in wanted:
-            if published[key].shape != own[key].shape:
-                raise AnatomarkError(
-                    f"{path}: {key} has shape {tuple(published[key].shape)}, expected {tuple(own[key].shape)};"
-                    " set width to that of the file"
-                )
-        self.load_state_dict({key: published[key] for key in wanted}, strict=False)
-        with torch.no_grad():
-            self.features[0][0][0].weight.mul_(PUBLISHED_INPUT_SCALE)  # type: ignore[index]
+
+class SonoNetTrunk(_Blocks):
+    """The first blocks of a SonoNet: 3x3 convolutions with batch norm and ReLU, max-pooling between blocks.
+
+    Args:
+        width: channels of the first block: 16, 32 or 64.
+        n_blocks: blocks kept, 1 to 5.
+        pools: the blocks (from 1) followed by a 2x2 max-pool.
+        dropout: share of activations dropped after each convolution in training; the published networks have none.
+        weights: file with the published weights, see :func:`~anatomark.nets.sononet_weights.load_published`; None to
+            start at random.
+
+    The defaults reach stride 8 with four blocks: 224x288 in, 128 channels of 28x36 out.
+
+    Raises:
+        AnatomarkError: an argument makes no sense, or the weights do not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int = 16,
+        n_blocks: int = 4,
+        pools: Sequence[int] = (1, 2, 3),
+        dropout: float = 0.0,
+        weights: str | Path | None = None,
+    ) -> None:
+        super().__init__(width=width, n_blocks=n_blocks, pools=pools, dropout=dropout)
+        if weights is not None:
+            load_published(self, Path(weights))
+
+    def forward(self, image: Float[Tensor, "b 1 h w"]) -> list[Tensor]:
+        """The outputs of the blocks after the last pool, ``(b c h/stride w/stride)`` each."""
+        return self.run_blocks(image)
 
 
-def _block(channels_in: int, channels_out: int, n_convs: int) -> nn.Sequential:
+class SonoNet(_Blocks):
+    """SonoNet-16, -32 or -64: five blocks, two 1x1 adaptation layers to class maps, and their mean.
+
+    Args:
+        width: channels of the first block: 16, 32 or 64.
+        n_classes: number of classes. The published networks tell 14 views; for another number, their last adaption
+            layer is left out and starts at random.
+        dropout: share of activations dropped after each convolution before the adaptation layers in training; the
+            published networks have none.
+        weights: file with the published weights, see :func:`~anatomark.nets.sononet_weights.load_published`; None to
+            start at random.
+
+    Raises:
+        AnatomarkError: an argument makes no sense, or the weights do not fit.
+
+    Source: Baumgartner et al. 2017, figure 3 and table 1. The published code returns the softmax; this returns what it
+    is taken of.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int = 16,
+        n_classes: int = PUBLISHED_CLASSES,
+        dropout: float = 0.0,
+        weights: str | Path | None = None,
+    ) -> None:
+        super().__init__(width=width, n_blocks=5, pools=(1, 2, 3, 4), dropout=dropout)
+        self.adaption = adaptation_layers(self.out_channels, self.out_channels // 2, n_classes)
+        self.n_classes = n_classes
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if weights is not None:
+            load_published(self, Path(weights))
+
+    def forward(self, image: Float[Tensor, "b 1 height width"]) -> ClassifierOutput:
+        features = self.run_blocks(image)[-1]
+        return score_classes(self.adaption, features)
+
+
+def conv_block(c_in: int, c_out: int, n_convs: int, dropout: float = 0.0) -> nn.Sequential:
+    """A block of a SonoNet: 3x3 convolutions, each with batch norm, ReLU and, where wanted, dropout.
+
+    Args:
+        c_in: channels of the input.
+        c_out: channels of every convolution.
+        n_convs: number of convolutions.
+        dropout: share of activations dropped after each of them in training.
+    """
     return nn.Sequential(
         *(
             nn.Sequential(
-                nn.Conv2d(channels_in if i == 0 else channels_out, channels_out, 3, padding=1, bias=False),
-                nn.BatchNorm2d(channels_out, eps=1e-4),
+                nn.Conv2d(c_in if i == 0 else c_out, c_out, 3, padding=1, bias=False),
+                nn.BatchNorm2d(c_out, eps=BATCH_NORM_EPS),
                 nn.ReLU(inplace=True),
+                *([nn.Dropout(dropout)] if dropout else []),
             )
             for i in range(n_convs)
         )
     )
+
+
+def adaptation_layers(c_in: int, hidden: int, n_classes: int) -> nn.Sequential:
+    """The two 1x1 convolutions of a SonoNet that end in one map per class.
+
+    Args:
+        c_in: channels of the input.
+        hidden: channels between the two.
+        n_classes: number of classes.
+    """
+    return nn.Sequential(
+        nn.Conv2d(c_in, hidden, 1, bias=False),
+        nn.BatchNorm2d(hidden, eps=BATCH_NORM_EPS),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(hidden, n_classes, 1, bias=False),
+        nn.BatchNorm2d(n_classes, eps=BATCH_NORM_EPS),
+    )
+
+
+def score_classes(adaptation: nn.Module, features: Float[Tensor, "b f h w"]) -> ClassifierOutput:
+    """Features through adaptation layers to class maps, and their means, the class scores."""
+    class_maps = adaptation(features)
+    return ClassifierOutput(logits=class_maps.mean((2, 3)), class_maps=class_maps, features=features)

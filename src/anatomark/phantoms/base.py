@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from anatomark.data.frames import FrameRecord
 from anatomark.data.frames_folder import read_frames
 from anatomark.data.frames_writer import RawFrame, write_frames
-from anatomark.data.gaze import GazeFilter
+from anatomark.data.gaze import GazeFilter, ScreenGeometry
 from anatomark.types import AnatomarkError
 
 FORMAT_VERSION = 1
@@ -110,6 +111,8 @@ class Phantom(ABC):
                 shown = track(subjects, f"writing {self.name}", total=self.n_subjects, console=Console(stderr=True))
                 write_frames(fresh, (frame for subject in shown for frame in subject))
             (fresh / MARKER).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
+            if self._is_current():
+                return  # another run has written it meanwhile, and may be reading it
             if self.root.exists():
                 self.root.rename(Path(scratch) / "stale")
             fresh.rename(self.root)
@@ -131,3 +134,19 @@ class Phantom(ABC):
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def check_frame(size: tuple[int, int], screen: ScreenGeometry) -> None:
+    """Refuses a frame of ``size`` (H, W) that is too small for a phantom or does not fit on the screen.
+
+    Raises:
+        AnatomarkError: either is so.
+    """
+    if min(size) < 64:
+        raise AnatomarkError(f"image_size is {list(size)}; give at least 64 x 64 px")
+    corners = screen.to_screen(np.array([(-0.5, -0.5), (size[1] - 0.5, size[0] - 0.5)]))
+    if (corners < -0.5).any() or (corners > np.array(screen.resolution_px) - 0.5).any():
+        raise AnatomarkError(
+            f"a frame of {size[1]} x {size[0]} px does not fit on the screen of the gaze; "
+            "change screen.frame_origin_px, screen.frame_scale or image_size"
+        )

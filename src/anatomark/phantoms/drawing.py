@@ -4,6 +4,7 @@ Shapes are weights in [0, 1] over a grid of any shape; painting mixes a tissue i
 """
 
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -72,6 +73,23 @@ class Canvas:
     beams: tuple[Beams, Beams]
     shimmer: Grid
 
+    @classmethod
+    def blank(
+        cls, local: tuple[Grid, Grid], beams: tuple[Beams, Beams], rng: "Normals", *, unevenness: float
+    ) -> "Canvas":
+        """An empty canvas.
+
+        Args:
+            local: p and q of each cell.
+            beams: direction (p, q) of each beam.
+            rng: draws how things bend and shimmer.
+            unevenness: how far shapes are bent, in units of the body part: nothing in a body is exactly straight.
+        """
+        shape = (local[0].shape[0], local[0].shape[1])
+        p, q = (axis + np.float32(unevenness) * smooth_noise(shape, (14, 12), rng) for axis in local)
+        shimmer = 0.25 + 0.75 * np.clip(0.5 + 0.5 * smooth_noise(shape, (50, 40), rng), 0, 1)
+        return cls(Tissue.empty(shape), p, q, beams, shimmer)
+
     def within(self, radius: float) -> "Canvas":
         """The smallest part of the canvas that holds all within ``radius`` of the body part's origin."""
         near = self.p**2 + self.q**2 < radius**2
@@ -85,12 +103,12 @@ class Canvas:
         beams = (self.beams[0][:, part[1]], self.beams[1][:, part[1]])
         return Canvas(tissue, self.p[part], self.q[part], beams, self.shimmer[part])
 
-    def paint(self, weight: Grid, level_db: float | Grid, attenuation: float) -> None:
+    def paint(self, weight: Grid, level_db: float | Grid, attenuation: float | Grid) -> None:
         """Replaces the tissue by one of the given backscatter in dB and attenuation in dB/mm."""
         amplitude = np.float32(10) ** (np.asarray(level_db, dtype=np.float32) / 20)
         for values, new in (
             (self.tissue.backscatter, amplitude),
-            (self.tissue.attenuation, np.float32(attenuation)),
+            (self.tissue.attenuation, np.asarray(attenuation, dtype=np.float32)),
             (self.tissue.interface, np.float32(0)),
         ):
             values += weight * (new - values)
@@ -137,7 +155,35 @@ def smooth_step(distance: Grid, soft: float) -> Grid:
     return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)
 
 
-def smooth_noise(shape: tuple[int, int], knots: tuple[int, int], rng: np.random.Generator) -> Grid:
+@runtime_checkable
+class Normals(Protocol):
+    """A source of normal deviates, as :class:`numpy.random.Generator` is."""
+
+    def standard_normal(self, size: tuple[int, int], dtype: Any) -> Any:
+        """Array of ``size`` with zero mean and unit variance."""
+
+
+class Drift:
+    """Normal deviates that change smoothly along a sweep.
+
+    Args:
+        seed: equal seeds give equal deviates at equal positions.
+        position: where along the sweep, not negative; deviates one apart share half of what they are made of.
+    """
+
+    def __init__(self, seed: int, position: float) -> None:
+        below = int(position)
+        self._sources = [np.random.default_rng([seed, knot]) for knot in (below, below + 1)]
+        angle = np.pi / 2 * (position - below)
+        self._weights = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+
+    def standard_normal(self, size: tuple[int, int], dtype: Any) -> Any:
+        """Array of ``size`` with zero mean and unit variance."""
+        first, second = (source.standard_normal(size, dtype=dtype) for source in self._sources)
+        return self._weights[0] * first + self._weights[1] * second
+
+
+def smooth_noise(shape: tuple[int, int], knots: tuple[int, int], rng: Normals) -> Grid:
     """Random field of zero mean and unit variance, smooth between ``knots`` along each axis."""
     field = rng.standard_normal(knots, dtype=np.float32)
     # Only two knots weigh on a sample, so gathering them is cheaper than a matrix product.

@@ -1,7 +1,7 @@
 """Phantom of fetal heads in two standard planes, with gaze and truth, for Droste et al. 2020."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from anatomark.data.frames_writer import RawFrame
 from anatomark.data.gaze import GazeFilter, ScreenGeometry
-from anatomark.phantoms.base import Phantom
-from anatomark.phantoms.drawing import Canvas, smooth_noise
+from anatomark.phantoms.base import Phantom, check_frame
+from anatomark.phantoms.drawing import Canvas
 from anatomark.phantoms.fetal_anatomy import PLANES, Anatomy, Plane, landmarks, paint_head
 from anatomark.phantoms.fetal_view import View, gaze_targets, truth
 from anatomark.phantoms.maternal import Surroundings, paint_surroundings
@@ -85,7 +85,7 @@ class FetalHeadPhantom(Phantom):
         """All frames of one head."""
         rng = np.random.default_rng([self.seed, subject])
         anatomy, surroundings = Anatomy.draw(rng), Surroundings.draw(rng)
-        scanner = vary(self.scanner, rng)
+        scanner = self.scanner.varied(rng)
         frames = []
         for plane in self.planes:
             key_points = [*landmarks(anatomy, plane).values(), *anatomy.csp_corners()]
@@ -109,15 +109,7 @@ class FetalHeadPhantom(Phantom):
                 f"frames_per_subject is {self.frames_per_subject}; give a positive multiple of the "
                 f"{len(self.planes)} planes"
             )
-        if min(self.size) < 64:
-            raise AnatomarkError(f"image_size is {list(self.size)}; give at least 64 x 64 px")
-        screen = self.gaze.screen
-        corners = screen.to_screen(np.array([(-0.5, -0.5), (self.size[1] - 0.5, self.size[0] - 0.5)]))
-        if (corners < -0.5).any() or (corners > np.array(screen.resolution_px) - 0.5).any():
-            raise AnatomarkError(
-                f"a frame of {self.size[1]} x {self.size[0]} px does not fit on the screen of the gaze; "
-                "change screen.frame_origin_px, screen.frame_scale or image_size"
-            )
+        check_frame(self.size, self.gaze.screen)
 
 
 def _known(planes: Sequence[str]) -> tuple[Plane, ...]:
@@ -127,34 +119,14 @@ def _known(planes: Sequence[str]) -> tuple[Plane, ...]:
     return tuple(plane for plane in PLANES if plane in planes)
 
 
-def vary(scanner: Scanner, rng: np.random.Generator) -> Scanner:
-    """The machine as one examination sets it up."""
-    return replace(
-        scanner,
-        axial_sigma_mm=scanner.axial_sigma_mm * rng.uniform(0.85, 1.25),
-        lateral_sigma_rad=scanner.lateral_sigma_rad * rng.uniform(0.8, 1.4),
-        dynamic_range_db=scanner.dynamic_range_db + rng.uniform(-4, 6),
-        gain_db=scanner.gain_db + rng.uniform(-2, 3),
-        gamma=scanner.gamma * rng.uniform(0.85, 1.15),
-    )
-
-
 def _tissue(
     anatomy: Anatomy, surroundings: Surroundings, plane: Plane, view: View, texture_seed: int
 ) -> tuple[Tissue, PolarGrid]:
     """The tissue the beams meet; equal seeds give the same tissue in all frames of a view."""
     rng = np.random.default_rng(texture_seed)
     grid = PolarGrid.of(view.sector, shape=GRID_SHAPE, spacing_mm=view.spacing_mm)
-    tissue = Tissue(
-        backscatter=np.zeros(GRID_SHAPE, np.float32),
-        interface=np.zeros(GRID_SHAPE, np.float32),
-        attenuation=np.zeros(GRID_SHAPE, np.float32),
-    )
-    p, q = view.pose.to_local(view.sector.positions(grid))
-    # Nothing in a body is exactly straight or elliptic.
-    p, q = (axis + np.float32(0.007) * smooth_noise(GRID_SHAPE, (14, 12), rng) for axis in (p, q))
-    shimmer = 0.25 + 0.75 * np.clip(0.5 + 0.5 * smooth_noise(GRID_SHAPE, (50, 40), rng), 0, 1)
-    canvas = Canvas(tissue, p, q, view.pose.beams(view.sector, grid), shimmer)
+    local = view.pose.to_local(view.sector.positions(grid))
+    canvas = Canvas.blank(local, view.pose.beams(view.sector, grid), rng, unevenness=0.007)
     paint_surroundings(canvas, grid, surroundings, rng)
     paint_head(canvas, anatomy, plane, rng)
-    return tissue, grid
+    return canvas.tissue, grid

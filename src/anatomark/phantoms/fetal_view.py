@@ -35,13 +35,7 @@ class View:
         margin = np.maximum(np.array([width, height]) / 2 - reach, 0) + 0.03 * width
         centre = np.array([width - 1, height - 1]) / 2 + rng.uniform(-1, 1, size=2) * margin
         spacing_mm = anatomy.semi_major_mm / scale
-        near = rng.uniform(38, 58) / spacing_mm
-        sector = Sector(
-            apex=(width / 2 + rng.normal(0, 0.05 * width), rng.uniform(-0.06, 0.015) * height - near),
-            radii=(near, near + rng.uniform(0.99, 1.12) * height),
-            half_angle=rng.uniform(0.56, 0.72),
-            tilt=rng.normal(0, 0.03),
-        )
+        sector = Sector.draw(size, spacing_mm, rng)
         pose = Pose(
             centre=(float(centre[0]), float(centre[1])),
             scale=scale,
@@ -52,13 +46,7 @@ class View:
 
     def shows(self, points: Sequence[Vector], size: tuple[int, int]) -> bool:
         """Whether positions of the head lie well inside the sector and a frame of ``size`` (H, W)."""
-        xy = self.pose.to_frame(np.array(points))
-        border = 0.06 * min(size)
-        if (xy < border).any() or (xy > np.array([size[1], size[0]]) - border).any():
-            return False
-        offset = xy - np.array(self.sector.apex)
-        angle = np.arctan2(offset[:, 0], offset[:, 1]) - self.sector.tilt
-        return bool((np.abs(angle) < 0.88 * self.sector.half_angle).all())
+        return self.sector.shows(self.pose.to_frame(np.array(points)), size)
 
     def moved(self, rng: np.random.Generator) -> "View":
         """The same view after small movements of the fetus and the probe."""

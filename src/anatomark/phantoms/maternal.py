@@ -1,10 +1,10 @@
-"""What surrounds the fetal head: abdominal wall, uterus, placenta and amniotic fluid."""
+"""What surrounds the fetus: abdominal wall, uterus, placenta and amniotic fluid."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from anatomark.phantoms.drawing import Canvas, Grid, smooth_noise, smooth_step
+from anatomark.phantoms.drawing import Canvas, Grid, Normals, smooth_noise, smooth_step
 from anatomark.phantoms.ultrasound import PolarGrid
 
 WALL_LOSS = 0.22
@@ -12,11 +12,11 @@ WALL_LOSS = 0.22
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """Maternal anatomy of one subject; lengths in units of the head's semi-major axis.
+    """Maternal anatomy of one subject; lengths in units of the fetal part's size (a head's semi-major axis).
 
     Attributes:
-        cavity: half axes of the uterine cavity, in the head's directions.
-        offset: centre of the cavity against the head's.
+        cavity: half axes of the uterine cavity, in the fetal part's directions.
+        offset: centre of the cavity against the fetal part's.
         wall_mm: depth of the abdominal wall, mm.
         placenta: direction of the placenta's middle and half of the angle it covers, radians.
         placenta_db: echogenicity of the placenta, dB.
@@ -43,8 +43,8 @@ class Surroundings:
         )
 
 
-def paint_surroundings(canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: np.random.Generator) -> None:
-    """Paints fluid, uterine wall, placenta and abdominal wall; the head is painted over them."""
+def paint_surroundings(canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: Normals) -> None:
+    """Paints fluid, uterine wall, placenta and abdominal wall; the fetus is painted over them."""
     shape = (canvas.p.shape[0], canvas.p.shape[1])
     canvas.paint(np.ones(shape, np.float32), -56.0, 0.02)
     distance, angle = _cavity(canvas, surroundings, rng)
@@ -65,7 +65,7 @@ def paint_surroundings(canvas: Canvas, grid: PolarGrid, surroundings: Surroundin
     _paint_abdominal_wall(canvas, grid, surroundings, rng)
 
 
-def _cavity(canvas: Canvas, surroundings: Surroundings, rng: np.random.Generator) -> tuple[Grid, Grid]:
+def _cavity(canvas: Canvas, surroundings: Surroundings, rng: Normals) -> tuple[Grid, Grid]:
     """Distance outside of the uterine cavity and direction from its centre."""
     u = (canvas.p - np.float32(surroundings.offset[0])) / np.float32(surroundings.cavity[0])
     v = (canvas.q - np.float32(surroundings.offset[1])) / np.float32(surroundings.cavity[1])
@@ -74,9 +74,7 @@ def _cavity(canvas: Canvas, surroundings: Surroundings, rng: np.random.Generator
     return (rho - 1 + wobble) * np.float32(min(surroundings.cavity)), np.arctan2(v, u)
 
 
-def _paint_abdominal_wall(
-    canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: np.random.Generator
-) -> None:
+def _paint_abdominal_wall(canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: Normals) -> None:
     shape = (canvas.p.shape[0], canvas.p.shape[1])
     depth = grid.depth_mm + 1.2 * smooth_noise(shape, (4, 5), rng)
     layers = -30 + 5 * np.sin(depth * 2.2) + 3 * smooth_noise(shape, (16, 12), rng)

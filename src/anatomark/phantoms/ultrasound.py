@@ -6,7 +6,7 @@ modulating scatterers and pulse by the same carrier leaves the envelope unchange
 suffices. Fully developed speckle: Wagner et al. 1983, "Statistics of speckle in ultrasound B-scans".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -31,6 +31,30 @@ class Sector:
     radii: tuple[float, float]
     half_angle: float
     tilt: float
+
+    @classmethod
+    def draw(cls, size: tuple[int, int], spacing_mm: float, rng: np.random.Generator) -> "Sector":
+        """A random sector that fills most of a frame of ``size`` (H, W) whose px are ``spacing_mm`` wide."""
+        height, width = size
+        near = rng.uniform(38, 58) / spacing_mm
+        return cls(
+            apex=(width / 2 + rng.normal(0, 0.05 * width), rng.uniform(-0.06, 0.015) * height - near),
+            radii=(near, near + rng.uniform(0.99, 1.12) * height),
+            half_angle=rng.uniform(0.56, 0.72),
+            tilt=rng.normal(0, 0.03),
+        )
+
+    def shows(self, xy: Float[np.ndarray, "n 2"], size: tuple[int, int]) -> bool:
+        """Whether positions in px lie well inside the opening angle and a frame of ``size`` (H, W)."""
+        border = 0.06 * min(size)
+        if (xy < border).any() or (xy > np.array([size[1], size[0]]) - border).any():
+            return False
+        return bool((np.abs(self.polar(xy)[1]) < 0.88 * self.half_angle).all())
+
+    def polar(self, xy: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """Distances from the apex, px, and directions against the beam axis, radians, of positions in px."""
+        offset = xy - np.array(self.apex)
+        return np.hypot(*offset.T), np.arctan2(offset[:, 0], offset[:, 1]) - self.tilt
 
     def positions(self, grid: "PolarGrid") -> Float32[np.ndarray, "2 depths beams"]:
         """Frame positions (x, y) in px of the samples of a polar grid."""
@@ -88,6 +112,11 @@ class Tissue:
     interface: PolarMap
     attenuation: PolarMap
 
+    @classmethod
+    def empty(cls, shape: tuple[int, int]) -> "Tissue":
+        """Nothing, to paint on."""
+        return cls(**{name: np.zeros(shape, np.float32) for name in ("backscatter", "interface", "attenuation")})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scanner:
@@ -116,6 +145,17 @@ class Scanner:
     dynamic_range_db: float = 52.0
     gain_db: float = 0.0
     gamma: float = 1.4
+
+    def varied(self, rng: np.random.Generator) -> "Scanner":
+        """The machine as one examination sets it up."""
+        return replace(
+            self,
+            axial_sigma_mm=self.axial_sigma_mm * rng.uniform(0.85, 1.25),
+            lateral_sigma_rad=self.lateral_sigma_rad * rng.uniform(0.8, 1.4),
+            dynamic_range_db=self.dynamic_range_db + rng.uniform(-4, 6),
+            gain_db=self.gain_db + rng.uniform(-2, 3),
+            gamma=self.gamma * rng.uniform(0.85, 1.15),
+        )
 
     def envelope(self, tissue: Tissue, grid: PolarGrid, rng: np.random.Generator) -> PolarMap:
         """Amplitude received from each cell, averaged over the looks.

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from anatomark.geometry.similarity import apply_transform
@@ -93,18 +94,26 @@ def draw_landmark_grid(panels: Sequence[LandmarkPanel], structures: Sequence[str
     return figure
 
 
-def draw_overlay(axes: Axes, saliency: NDArray[np.float32], size: tuple[int, ...]) -> None:
+def draw_overlay(
+    axes: Axes, saliency: NDArray[np.float32], size: tuple[int, ...], *, peak: float | None = None
+) -> AxesImage:
     """Lays a saliency map over a frame that is drawn already; what is not salient stays clear.
 
     Args:
         axes: where the frame is shown.
         saliency: map (rows, columns) of any resolution, covering the frame.
         size: (height, width) of the frame, px.
+        peak: value of the strongest colour, for maps that share a scale; None for the map's own maximum.
+
+    Returns:
+        What a colour bar needs.
     """
-    strength = saliency / max(float(saliency.max()), 1e-12)
+    strength = np.clip(saliency / (peak or max(float(saliency.max()), 1e-12)), 0, 1)
     extent = (-0.5, size[1] - 0.5, size[0] - 0.5, -0.5)
-    axes.imshow(strength, extent=extent, cmap="inferno", alpha=0.75 * np.sqrt(strength), interpolation="bilinear")
+    alpha = 0.75 * np.sqrt(strength)
+    shown = axes.imshow(strength, extent=extent, cmap="inferno", vmin=0, vmax=1, alpha=alpha, interpolation="bilinear")
     axes.set(xlim=extent[:2], ylim=extent[2:])
+    return shown
 
 
 def draw_registration_grid(panels: Sequence[RegistrationPanel], structures: Sequence[str]) -> Figure:

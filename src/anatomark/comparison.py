@@ -1,0 +1,221 @@
+"""Rows side by side: pooled scores with their spread over folds, paired tests against one row, the paper's numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from anatomark.evaluators.folds import spread
+from anatomark.evaluators.landmark_frame import NOT_MEASURED
+from anatomark.metrics.paired import swap_test
+from anatomark.summaries import SUMMARIES, Summary
+from anatomark.types import AnatomarkError, Report, Table
+
+Line = list[str | float | int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedRow:
+    """A row and what it found.
+
+    Attributes:
+        name: the row.
+        report: of one evaluator.
+        folds: fold -> its test subjects.
+    """
+
+    name: str
+    report: Report
+    folds: Mapping[int, Sequence[str]]
+
+
+def compare(rows: Sequence[ComparedRow], *, reference: str, published: Mapping[str, Sequence[float]]) -> Report:
+    """Merges the reports of one evaluator on several rows.
+
+    Args:
+        rows: at least one.
+        reference: the row that all others are tested against, if it is among them.
+        published: row -> the paper's numbers, in the order of the summary's columns.
+
+    Raises:
+        AnatomarkError: the rows were scored differently, or cannot be.
+    """
+    _check_conventions(rows)
+    first, summary = rows[0].report, _summary_of(rows)
+    if summary is None:
+        return stack(rows)
+    _check_published(published, first.name, summary)
+    numbers = {row.name: _per_subject(row, summary) for row in rows}
+    found = {row.name: _score_row(row, numbers[row.name], summary) for row in rows}
+    paired = _test_pairs(found, numbers, reference, summary) if reference in found else {}
+    baseline = first.values.get(summary.baseline[0], {}) if summary.baseline else {}
+    tables = [_score_table(found, baseline, published, summary)]
+    if all("fold_sd" in row for row in found.values()):
+        tables.append(_spread_table(found, summary))
+    if paired:
+        tables.append(_paired_table(paired, reference, summary))
+    values = {"rows": found, "reference": reference if paired else None, "paired": paired}
+    return Report(name=first.name, title=first.title, values=values, tables=tables)
+
+
+def stack(rows: Sequence[ComparedRow]) -> Report:
+    """Merges reports table by table: a first column names the row; lines that every row has alike are shown once."""
+    first = rows[0].report
+    tables = []
+    for title in dict.fromkeys(table.title for row in rows for table in row.report.tables):
+        found = [(row.name, t) for row in rows for t in row.report.tables if t.title == title]
+        shared = [line for line in found[0][1].rows if len(rows) > 1 and all(line in t.rows for _, t in found)]
+        columns = list(dict.fromkeys(column for _, table in found for column in table.columns))
+        own = [(name, table, line) for name, table in found for line in table.rows if line not in shared]
+        lines = [[name, *_widen(table, line, columns)] for name, table, line in own]
+        lines += [["all", *_widen(found[0][1], line, columns)] for line in shared]
+        tables.append(Table(title=title, columns=["row", *columns], rows=lines, note=found[0][1].note))
+    return Report(
+        name=first.name,
+        title=first.title,
+        values={"rows": {row.name: row.report.values for row in rows}},
+        tables=tables,
+        figures={f"{row.name}: {title}": figure for row in rows for title, figure in row.report.figures.items()},
+    )
+
+
+def _widen(table: Table, line: Sequence[str | float | int], columns: Sequence[str]) -> list[str | float | int]:
+    cells = dict(zip(table.columns, line, strict=True))
+    return [cells.get(column, NOT_MEASURED) for column in columns]
+
+
+def _check_conventions(rows: Sequence[ComparedRow]) -> None:
+    for row in rows[1:]:
+        if row.report.values.get("conventions") != rows[0].report.values.get("conventions"):
+            raise AnatomarkError(
+                f"rows {rows[0].name!r} and {row.name!r} were scored by other conventions in {row.report.name};"
+                " compare runs of one recipe, or set the same evaluator options for all"
+            )
+
+
+def _check_published(published: Mapping[str, Sequence[float]], evaluator: str, summary: Summary) -> None:
+    for name, numbers in published.items():
+        if len(numbers) != len(summary.columns):
+            raise AnatomarkError(
+                f"paper.{evaluator}.{name} has {len(numbers)} numbers; give {len(summary.columns)}:"
+                f" {', '.join(summary.columns)}"
+            )
+
+
+def _summary_of(rows: Sequence[ComparedRow]) -> Summary | None:
+    """How the rows are summed up; None where the evaluator has no summary or a subject lacks one of its numbers."""
+    summary = SUMMARIES.get(rows[0].report.name)
+    subjects = [numbers for row in rows for numbers in row.report.values.get("subjects", {}).values()]
+    if summary is None or not subjects or not all(numbers.keys() >= set(summary.per_subject) for numbers in subjects):
+        return None
+    return summary
+
+
+def _per_subject(row: ComparedRow, summary: Summary) -> dict[str, list[float]]:
+    subjects: dict[str, dict[str, float]] = row.report.values["subjects"]
+    return {subject: [float(numbers[name]) for name in summary.per_subject] for subject, numbers in subjects.items()}
+
+
+def _score_row(row: ComparedRow, numbers: Mapping[str, list[float]], summary: Summary) -> dict[str, Any]:
+    where = f"{row.report.name}, row {row.name!r}"
+    scored = {fold: [subject for subject in subjects if subject in numbers] for fold, subjects in row.folds.items()}
+    folds = [
+        {"fold": fold, "n_subjects": len(subjects), **_scores(numbers, subjects, summary, f"{where}, fold {fold}")}
+        for fold, subjects in scored.items()
+    ]
+    per_fold = [{metric: fold[metric] for metric in summary.columns} for fold in folds]
+    pooled = _scores(numbers, list(numbers), summary, where)
+    return {**pooled, "folds": folds, **spread(per_fold), "report": row.report.values}
+
+
+def _scores(
+    numbers: Mapping[str, list[float]], subjects: Sequence[str], summary: Summary, where: str
+) -> dict[str, float | None]:
+    if not subjects:
+        raise AnatomarkError(f"{where}: no frame was scored; check its data")
+    sums = np.array([numbers[subject] for subject in subjects]).sum(axis=0, keepdims=True)
+    try:
+        scores = summary.score(sums, len(subjects))
+    except AnatomarkError as error:
+        raise AnatomarkError(f"{where}: {error}") from error
+    return {metric: float(scores[metric][0]) if np.isfinite(scores[metric][0]) else None for metric in summary.columns}
+
+
+def _test_pairs(
+    found: Mapping[str, Mapping[str, Any]],
+    numbers: Mapping[str, Mapping[str, list[float]]],
+    reference: str,
+    summary: Summary,
+) -> dict[str, dict[str, dict[str, float]]]:
+    subjects = sorted(numbers[reference])
+
+    def score(sums: Float[np.ndarray, "p m"], metric: str) -> Float[np.ndarray, "p"]:
+        return summary.score(sums, len(subjects))[metric]
+
+    paired: dict[str, dict[str, dict[str, float]]] = {}
+    for name, other in numbers.items():
+        if sorted(other) != subjects:
+            raise AnatomarkError(f"rows {reference!r} and {name!r} were scored on other subjects; check their data")
+        first, second = (np.array([row[subject] for subject in subjects]) for row in (numbers[reference], other))
+        measured = [m for m in summary.columns if found[reference][m] is not None and found[name][m] is not None]
+        if name != reference:
+            tests = {metric: swap_test(first, second, score=partial(score, metric=metric)) for metric in measured}
+            paired[name] = {metric: asdict(test) for metric, test in tests.items()}
+    return paired
+
+
+def _score_table(
+    found: Mapping[str, Mapping[str, Any]],
+    baseline: Mapping[str, float],
+    published: Mapping[str, Sequence[float]],
+    summary: Summary,
+) -> Table:
+    ours = {**found, summary.baseline[1]: baseline} if summary.baseline and baseline else found
+    lines: list[Line] = [[name, *_shown(scores, summary)] for name, scores in ours.items()]
+    columns = ["row", *summary.columns.values()]
+    if any(name in published for name in found):
+        columns += [f"{header}, published" for header in summary.columns.values()]
+        for line in lines:
+            line.extend(published.get(str(line[0]), [NOT_MEASURED] * len(summary.columns)))
+    note = summary.note + (" The published numbers are on the paper's private data." if published else "")
+    return Table(title=summary.title, columns=columns, rows=lines, note=note)
+
+
+def _spread_table(found: Mapping[str, Mapping[str, Any]], summary: Summary) -> Table:
+    n_folds = len(next(iter(found.values()))["folds"])
+    return Table(
+        title=f"{summary.title}: standard deviation over {n_folds} folds",
+        columns=["row", *summary.columns.values()],
+        rows=[[name, *_shown(scores["fold_sd"], summary)] for name, scores in found.items()],
+        note="Each fold scored by itself; n - 1.",
+    )
+
+
+def _paired_table(paired: Mapping[str, Mapping[str, Mapping[str, float]]], reference: str, summary: Summary) -> Table:
+    columns = ["row"]
+    lines: list[Line] = [[name] for name in paired]
+    for metric, header in summary.columns.items():
+        columns += [f"{header}: difference", "p"]
+        for line, tests in zip(lines, paired.values(), strict=True):
+            test = tests.get(metric)
+            line += [_in_units(test["difference"], header), test["p"]] if test else [NOT_MEASURED, NOT_MEASURED]
+    return Table(
+        title=f"{summary.title}: {reference} minus each row",
+        columns=columns,
+        rows=lines,
+        note="Two-sided permutation test that swaps the two rows within subjects, 10,000 permutations; p not corrected"
+        " for the number of rows.",
+    )
+
+
+def _shown(scores: Mapping[str, float | None], summary: Summary) -> Line:
+    values = {header: scores[metric] for metric, header in summary.columns.items()}
+    return [NOT_MEASURED if value is None else _in_units(value, header) for header, value in values.items()]
+
+
+def _in_units(value: float, header: str) -> float:
+    # Rounded so that 0.967 does not come out as 96.70000000000002.
+    return round(100 * value, 10) if header.endswith("%") else value

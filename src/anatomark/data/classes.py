@@ -1,0 +1,47 @@
+"""Classes of frames: the list that numbers them, and whether every frame and split keeps to it."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from anatomark.data.frames import FrameRecord
+from anatomark.types import AnatomarkError
+
+
+def check_names(classes: Sequence[str]) -> None:
+    """Refuses a list that names a class twice.
+
+    Raises:
+        AnatomarkError: names the class.
+    """
+    repeated = [name for name, count in Counter(classes).items() if count > 1]
+    if repeated:
+        raise AnatomarkError(f"data.classes lists {repeated[0]!r} twice; remove one")
+
+
+def check_labels(records: Sequence[FrameRecord], classes: Sequence[str]) -> None:
+    """Refuses a label outside the list; an empty list takes any.
+
+    Raises:
+        AnatomarkError: names the first such frame, its label and the list.
+    """
+    for record in records if classes else ():
+        if record.label is not None and record.label not in classes:
+            raise AnatomarkError(
+                f"frame {record.key} is labelled {record.label!r}, which is not one of data.classes"
+                f" [{', '.join(classes)}]; correct the label or add the class"
+            )
+
+
+def check_classes(records: Sequence[FrameRecord], classes: Sequence[str], *, where: str) -> None:
+    """Refuses a split that lacks a class.
+
+    Raises:
+        AnatomarkError: names ``where`` and the class.
+    """
+    present = {record.label for record in records}
+    absent = [name for name in classes if name not in present]
+    if absent:
+        raise AnatomarkError(
+            f"the {where} has no frame of class {absent[0]!r}; take another data.split_seed, fewer data.n_folds, or"
+            " remove the class"
+        )

@@ -1,0 +1,68 @@
+"""Gaze of training frames: whether it is there, and the ablation that gives it to the wrong frames."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from anatomark.data.frames import FrameRecord, image_size
+from anatomark.types import AnatomarkError
+
+
+def check_gaze(records: Sequence[FrameRecord]) -> None:
+    """Refuses training frames whose gaze was not recorded, and clips in which nothing was ever fixated.
+
+    Frames that are of no clip count by subject.
+
+    Raises:
+        AnatomarkError: names the first such frame or clip.
+    """
+    without = [record.key for record in records if not record.viewings]
+    if without:
+        raise AnatomarkError(
+            f"{len(without)} of {len(records)} training frames have no recorded gaze, the first is {without[0]}; add"
+            " gaze.csv, or set data.allow_missing_gaze=true where the model can do without"
+        )
+    fixations: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for record in records:
+        kind = ("subject", record.subject) if record.clip is None else ("clip", record.clip)
+        fixations[kind] += sum(map(len, record.viewings))
+    empty = [" ".join(kind) for kind, count in fixations.items() if count == 0]
+    if empty:
+        raise AnatomarkError(
+            f"{empty[0]} has gaze, but no fixation in any of its training frames; check the screen and the thresholds"
+            " of data.source.gaze, or remove it"
+        )
+
+
+def shuffle_gaze(records: Sequence[FrameRecord], *, seed: int) -> list[FrameRecord]:
+    """Gives every frame that has gaze the gaze of another one, at the same place relative to the frame's size.
+
+    The frames pass their gaze on around one random cycle, so that none keeps its own.
+
+    Args:
+        records: the frames.
+        seed: seed of the cycle, which depends on nothing else.
+
+    Raises:
+        AnatomarkError: fewer than two frames have gaze.
+    """
+    watched = [index for index, record in enumerate(records) if record.viewings]
+    if len(watched) < 2:
+        raise AnatomarkError(
+            f"data.shuffle_gaze needs two training frames with gaze, and there are {len(watched)}; set it to false"
+        )
+    cycle = np.random.default_rng(seed).permutation(watched).tolist()
+    shuffled = list(records)
+    for own, other in zip(cycle, cycle[1:] + cycle[:1], strict=True):
+        shuffled[own] = _with_gaze_of(records[own], records[other])
+    return shuffled
+
+
+def _with_gaze_of(record: FrameRecord, other: FrameRecord) -> FrameRecord:
+    own_size, other_size = (r.size or image_size(r.file) for r in (record, other))
+    scale = torch.tensor([own_size[0] / other_size[0], own_size[1] / other_size[1], 1.0])
+    half = torch.tensor([0.5, 0.5, 0.0])  # pixel centres are at integers, the corner of the frame half a pixel before
+    return replace(record, viewings=tuple((rows + half) * scale - half for rows in other.viewings))

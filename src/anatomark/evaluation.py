@@ -1,0 +1,230 @@
+"""Evaluates rows: predicts the frames that the evaluators of a row need, and runs them on the pooled folds."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+from anatomark.comparison import ComparedRow, compare
+from anatomark.data.datamodules import FrameDataModule
+from anatomark.data.frames import FrameRecord
+from anatomark.data.splits import SPLITS
+from anatomark.evaluators.maps import main_map
+from anatomark.predictions import PooledPredictions, PredictionWriter, RunPredictions
+from anatomark.report.map_figures import attention_map, draw_map_grid
+from anatomark.report.writer import name_data_set
+from anatomark.rows import Part, Row
+from anatomark.runs import display_path, find_checkpoint, instantiate, load_weights, make_trainer
+from anatomark.types import AnatomarkError, Prediction, Report, Sample
+
+log = logging.getLogger(__name__)
+
+_N_EXAMPLES, _EXAMPLE_SEED = 6, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowResult:
+    """What was found for a row.
+
+    Attributes:
+        name: the row.
+        data_set: what was measured.
+        reports: evaluator -> report.
+        folds: fold -> its test subjects.
+        test_frames: keys of all test frames.
+        examples: some test frames with the row's predictions, by key.
+        labels: names of their classes, empty where there are none.
+        sigma: standard deviation of a fixation's Gaussian in px, where the row is scored against gaze.
+    """
+
+    name: str
+    data_set: str
+    reports: Mapping[str, Report]
+    folds: Mapping[int, Sequence[str]]
+    test_frames: frozenset[str]
+    examples: Mapping[str, tuple[Sample, Prediction]]
+    labels: Mapping[str, str]
+    sigma: float | None
+
+
+def evaluate_rows(rows: Sequence[Row]) -> list[RowResult]:
+    """Evaluates rows, which must test the same frames.
+
+    Raises:
+        AnatomarkError: they do not, or nothing is to be evaluated.
+    """
+    results: list[RowResult] = []
+    for row in rows:
+        results.append(evaluate_row(row, results[0] if results else None))
+    return results
+
+
+def evaluate_row(row: Row, first: RowResult | None = None) -> RowResult:
+    """Evaluates one row.
+
+    Args:
+        row: the row.
+        first: the result that it will be compared with.
+
+    Raises:
+        AnatomarkError: the row tests other frames than ``first``, or nothing is to be evaluated.
+    """
+    evaluators = make_evaluators(row.parts[0].config)
+    predicted = _ordered(split for evaluator in evaluators.values() for split in evaluator.splits)
+    sampled = _ordered(split for evaluator in evaluators.values() for split in sample_splits(evaluator))
+    data = [_read_data(part) for part in row.parts]
+    folds = {part.fold: module.records["test"] for part, module in zip(row.parts, data, strict=True)}
+    test = [record for module in data for record in module.records["test"]]
+    frames = frozenset(record.key for record in test)
+    if first is not None and frames != first.test_frames:
+        raise AnatomarkError(
+            f"row {row.name!r} tests other frames than {first.name!r}, such as {min(frames ^ first.test_frames)};"
+            " compare rows of one data set, with one data.split_seed and data.n_folds"
+        )
+    streams = [predict(part, module, predicted, sampled) for part, module in zip(row.parts, data, strict=True)]
+    data_set = ", ".join(dict.fromkeys(stream.data_set for stream in streams))
+    log.info("evaluating %s on %s: %s", row.name, data_set, ", ".join(evaluators))
+    reports = {
+        name: evaluator(PooledPredictions(streams, splits=evaluator.splits, sample_splits=sample_splits(evaluator)))
+        for name, evaluator in evaluators.items()
+    }
+    shown = choose_examples(test) if first is None else list(first.examples)
+    return RowResult(
+        name=row.name,
+        data_set=data_set,
+        reports=reports,
+        folds={fold: sorted({record.subject for record in records}) for fold, records in folds.items()},
+        test_frames=frames,
+        examples=PooledPredictions(streams, splits=predicted).find(shown, "test") if "test" in predicted else {},
+        labels={record.key: str(record.label or "") for record in test if record.key in shown},
+        sigma=getattr(evaluators.get("saliency"), "sigma", None),
+    )
+
+
+def make_evaluators(cfg: DictConfig) -> dict[str, Any]:
+    """The evaluators of a configuration by name, but for those that its model says cannot apply to it.
+
+    Raises:
+        AnatomarkError: none is left.
+    """
+    # Without a target, a node holds options that a data set sets for an evaluator that was not chosen.
+    named = {str(name): node for name, node in (cfg.get("evaluator") or {}).items() if node and "_target_" in node}
+    skipped = [name for name in cfg.get("skip_evaluators") or [] if name in named]
+    if len(skipped) == len(named):
+        reason = f"{', '.join(skipped)} cannot apply to {cfg.choices.model}" if skipped else "the data set names none"
+        raise AnatomarkError(f"nothing to evaluate: {reason}; add evaluator=[saliency], say")
+    if skipped:
+        log.info("not evaluated, as it cannot apply to %s: %s", cfg.choices.model, ", ".join(skipped))
+    return {name: instantiate(node) for name, node in named.items() if name not in skipped}
+
+
+def compare_results(
+    results: Sequence[RowResult], *, reference: str | None, paper: Mapping[str, Mapping[str, Sequence[float]]] | None
+) -> list[Report]:
+    """The reports of one row as they are, those of several merged evaluator by evaluator.
+
+    Args:
+        results: the rows.
+        reference: the row that all others are tested against; None for the first.
+        paper: evaluator -> row -> the paper's numbers.
+
+    Raises:
+        AnatomarkError: ``reference`` is no row, or the rows cannot be compared.
+    """
+    data_set = ", ".join(dict.fromkeys(result.data_set for result in results))
+    if len(results) == 1:
+        return [name_data_set(report, data_set) for report in results[0].reports.values()]
+    names = [result.name for result in results]
+    if reference is not None and reference not in names:
+        raise AnatomarkError(
+            f"reference={reference} is no row; choose one of {', '.join(names)}, or null for the first"
+        )
+    reports = []
+    for evaluator in dict.fromkeys(name for result in results for name in result.reports):
+        rows = [
+            ComparedRow(name=result.name, report=result.reports[evaluator], folds=result.folds)
+            for result in results
+            if evaluator in result.reports
+        ]
+        report = compare(rows, reference=reference or names[0], published=(paper or {}).get(evaluator) or {})
+        if evaluator == "saliency":
+            report.figures.update(draw_examples([result for result in results if evaluator in result.reports]))
+        reports.append(name_data_set(report, data_set))
+    return reports
+
+
+def draw_examples(results: Sequence[RowResult]) -> dict[str, Any]:
+    """The maps of all rows for the same frames, beside the measured attention (Cai et al. 2018, figure 2)."""
+    first = results[0]
+    samples = [sample for sample, _ in first.examples.values()]
+    if not samples or first.sigma is None:
+        return {}
+    maps = {r.name: [main_map(sample, prediction) for sample, prediction in r.examples.values()] for r in results}
+    truth = [attention_map(sample, first.sigma) for sample in samples]
+    labels = [first.labels[key] for key in first.examples]
+    return {"Attention maps of the same frames": draw_map_grid(samples, truth, maps, labels)}
+
+
+def sample_splits(evaluator: Any) -> Sequence[str]:
+    """Splits whose samples an evaluator wants without predictions."""
+    splits: Sequence[str] = getattr(evaluator, "sample_splits", ())
+    return splits
+
+
+def predict(
+    part: Part, datamodule: FrameDataModule, predicted: Sequence[str], sampled: Sequence[str]
+) -> RunPredictions:
+    """Predicts some splits with one run and writes the predictions into its folder.
+
+    Args:
+        part: the run with its checkpoint.
+        datamodule: its frames, set up.
+        predicted: splits to predict.
+        sampled: splits to stream without predictions.
+
+    Returns:
+        The samples of all these splits with their predictions.
+    """
+    torch.manual_seed(part.config.seed)  # for weights that no file sets
+    model = instantiate(part.config.model)
+    if part.checkpoint is not None:
+        load_weights(model, find_checkpoint(part.folder, part.checkpoint))
+    writer = PredictionWriter(folder=part.folder / "predictions" / (part.checkpoint or "as_built"))
+    options = {key: part.config.trainer[key] for key in ("accelerator", "precision", "enable_progress_bar")}
+    trainer = make_trainer(options, devices=1, logger=False, callbacks=[writer])
+    datamodule.predict_splits = predicted
+    trainer.predict(model, datamodule=datamodule, return_predictions=False)
+    return RunPredictions(
+        dataset=datamodule.evaluation_dataset(_ordered([*predicted, *sampled])),
+        folder=writer.folder,
+        run=display_path(part.folder),
+        data_set=datamodule.source.name,
+    )
+
+
+def choose_examples(records: Sequence[FrameRecord]) -> list[str]:
+    """Draws frames for a picture, as many of each class as there are; only those somebody looked at, if any."""
+    watched = [record for record in records if record.viewings] or list(records)
+    classes = sorted({str(record.label) for record in watched})
+    draw = np.random.default_rng(_EXAMPLE_SEED)
+    shown: list[str] = []
+    for number, name in enumerate(classes):
+        keys = sorted(record.key for record in watched if str(record.label) == name)
+        share = len(range(number, _N_EXAMPLES, len(classes)))
+        shown += draw.permutation(keys)[:share].tolist()
+    return shown
+
+
+def _read_data(part: Part) -> FrameDataModule:
+    datamodule: FrameDataModule = instantiate(part.config.data)
+    datamodule.setup()
+    return datamodule
+
+
+def _ordered(splits: Iterable[str]) -> list[str]:
+    wanted = set(splits)
+    return [split for split in SPLITS if split in wanted]

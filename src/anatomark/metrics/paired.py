@@ -1,0 +1,70 @@
+"""Is one method better than another on the same subjects? A permutation test that swaps the methods per subject."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from anatomark.types import AnatomarkError
+
+Score = Callable[[Float[np.ndarray, "p m"]], Float[np.ndarray, "p"]]
+
+_ROUNDING = 1e-12  # two sums of the same numbers in another order are one difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedTest:
+    """Outcome of a paired test.
+
+    Attributes:
+        difference: score of the first method minus score of the second.
+        p: two-sided p value, at least 1 / (1 + number of permutations).
+        n_subjects: number of subjects.
+    """
+
+    difference: float
+    p: float
+    n_subjects: int
+
+
+def swap_test(
+    first: Float[np.ndarray, "s m"],
+    second: Float[np.ndarray, "s m"],
+    *,
+    score: Score,
+    n_permutations: int = 10_000,
+    seed: int = 0,
+) -> PairedTest:
+    """Tests whether two methods score alike when a subject's results may come from either.
+
+    Under the null hypothesis the two methods are exchangeable within every subject. Each permutation swaps
+    them in every subject with probability 1/2, and ``p = (1 + hits) / (1 + permutations)``, where a hit is a
+    difference at least as large, in either direction, as the measured one (Phipson and Smyth 2010). Frames of
+    one subject are never separated, so their dependence does no harm.
+
+    Args:
+        first: one row per subject: what the score is made of, such as counts of hits and misses.
+        second: the same subjects' numbers under the other method.
+        score: maps sums over subjects, one row per permutation, to one score each. A permutation of which it is NaN,
+            because it cannot be measured, counts as a hit.
+        n_permutations: number of permutations.
+        seed: seed of the draws.
+
+    Raises:
+        AnatomarkError: there is no subject, or a method cannot be scored on all of them.
+    """
+    if not len(first):
+        raise AnatomarkError("a paired test needs subjects, and got none; evaluate test frames")
+    swapped = np.random.default_rng(seed).integers(0, 2, (n_permutations, len(first))).astype(np.float64)
+    total = (first + second).sum(axis=0)
+
+    def difference(sums: Float[np.ndarray, "p m"]) -> Float[np.ndarray, "p"]:
+        return score(sums) - score(total - sums)
+
+    measured = float(difference(first.sum(axis=0)[None])[0])
+    if not np.isfinite(measured):
+        raise AnatomarkError("a paired test needs two scores that can be measured; leave out the method without")
+    drawn = difference(first.sum(axis=0) + swapped @ (second - first))
+    hits = int((~(np.abs(drawn) < abs(measured) - _ROUNDING)).sum())
+    return PairedTest(difference=measured, p=(1 + hits) / (1 + n_permutations), n_subjects=len(first))

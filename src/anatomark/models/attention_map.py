@@ -1,0 +1,68 @@
+"""Attention maps alone, the paper's SS-att: a baseline of M-SEN without its classification branch."""
+
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from anatomark.losses import AttentionLoss, attention_loss
+from anatomark.models.base import BaseModel, require_finite
+from anatomark.models.scores import MapScores
+from anatomark.models.targets import attention_target, watched_frames
+from anatomark.nets.msen import AttentionNet
+from anatomark.types import Batch, Prediction
+
+
+class AttentionMapModel(BaseModel):
+    """Learns the attention of every cell (Cai et al. 2018, table 2, SS-att BCE and SS-att MSE).
+
+    Args:
+        net: the network.
+        sigma_px: standard deviation of a fixation's Gaussian, px of the network's input.
+        saliency_loss: "bce" or "mse", see :func:`~anatomark.losses.attention_loss`.
+        **optimisation: see :class:`BaseModel`.
+    """
+
+    def __init__(
+        self, *, net: AttentionNet, sigma_px: float = 30.0, saliency_loss: AttentionLoss = "bce", **optimisation: Any
+    ) -> None:
+        super().__init__(**optimisation)
+        self.net = net
+        self.sigma_px = sigma_px
+        self.saliency_loss = saliency_loss
+        self.scores = MapScores()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
+        loss = self._loss(self.net(batch["image"]).attention, batch)
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self.scores.compute("val"), sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self.scores.compute("test"), sync_dist=True)
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        attention, features = self.net(batch["image"])
+        maps = require_finite(attention, "the attention network").float().sigmoid()
+        return [
+            {"key": sample["key"], "maps": one[None], "map_stride": self.net.stride, "features": vectors}
+            for sample, one, vectors in zip(batch["samples"], maps, features, strict=True)
+        ]
+
+    def _score(self, stage: str, batch: Batch) -> None:
+        attention = self.net(batch["image"]).attention
+        self.log(f"{stage}/loss", self._loss(attention, batch), batch_size=len(attention), sync_dist=True)
+        target = attention_target(batch, sigma=self.sigma_px, stride=1)
+        self.scores.update(stage, attention.float().sigmoid(), target, batch)
+
+    def _loss(self, attention: Tensor, batch: Batch) -> Tensor:
+        target = attention_target(batch, sigma=self.sigma_px, stride=self.net.stride)
+        return attention_loss(attention, target, watched_frames(batch), kind=self.saliency_loss)

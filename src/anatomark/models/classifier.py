@@ -1,0 +1,104 @@
+"""Classifiers of frames, from the image, the sonographer's attention, or both: the baselines of M-SEN."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from anatomark.models.base import BaseModel, require_finite
+from anatomark.models.scores import ClassScores
+from anatomark.models.targets import attention_target, require_labels, watched_frames
+from anatomark.nets.sononet import ClassifierOutput
+from anatomark.types import AnatomarkError, Batch, Prediction
+
+
+class ClassifierModel(BaseModel):
+    """Learns classes by cross-entropy (Cai et al. 2018, table 1, and Baumgartner et al. 2017).
+
+    Args:
+        net: the network, with ``stride`` and ``n_classes``; takes the inputs in their order, ``(b 1 h w)`` each, and
+            returns a :class:`~anatomark.nets.sononet.ClassifierOutput`.
+        inputs: what the network sees: "image", and "attention", the sonographer's own map in [0, 1].
+        sigma_px: standard deviation of a fixation's Gaussian, px of the network's input.
+        **optimisation: see :class:`BaseModel`.
+
+    Raises:
+        AnatomarkError: ``inputs`` is empty, or names something else.
+    """
+
+    def __init__(
+        self,
+        *,
+        net: nn.Module,
+        inputs: Sequence[str] = ("image",),
+        sigma_px: float = 30.0,
+        **optimisation: Any,
+    ) -> None:
+        super().__init__(**optimisation)
+        if not inputs or not set(inputs) <= {"image", "attention"}:
+            raise AnatomarkError(f"model.inputs is {list(inputs)}; it must name image, attention, or both")
+        self.net = net
+        self.inputs = tuple(inputs)
+        self.sigma_px = sigma_px
+        self.stride = int(net.stride)  # type: ignore[arg-type]
+        self.scores = ClassScores(n_classes=int(net.n_classes))  # type: ignore[arg-type]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
+        loss = self._loss(self._classify(batch), batch)
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self.scores.compute("val"), sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self.scores.compute("test"), sync_dist=True)
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        output = self._classify(batch)
+        classes = require_finite(output.logits, "the classifier").float()
+        maps = _scale_to_unit(output.class_maps.float())
+        return [
+            {"key": sample["key"], "maps": one, "map_stride": self.stride, "logits": scores, "features": vectors}
+            for sample, one, scores, vectors in zip(batch["samples"], maps, classes, output.features, strict=True)
+        ]
+
+    def _classify(self, batch: Batch) -> ClassifierOutput:
+        output: ClassifierOutput = self.net(*(self._input(name, batch) for name in self.inputs))
+        return output
+
+    def _input(self, name: str, batch: Batch) -> Tensor:
+        if name == "image":
+            return batch["image"]
+        watched = watched_frames(batch).tolist()
+        if not all(watched):
+            unwatched = batch["samples"][watched.index(False)]["key"]
+            raise AnatomarkError(
+                f"frame {unwatched} has no recorded gaze, which this model takes as its input; add gaze.csv, or use a"
+                " model that sees the image alone"
+            )
+        return attention_target(batch, sigma=self.sigma_px, stride=1)[:, None]
+
+    def _score(self, stage: str, batch: Batch) -> None:
+        output = self._classify(batch)
+        loss = self._loss(output, batch)
+        self.log(f"{stage}/loss", loss, batch_size=len(output.logits), sync_dist=True)
+        self.scores.update(stage, output.logits, require_labels(batch))
+
+    def _loss(self, output: ClassifierOutput, batch: Batch) -> Tensor:
+        return F.cross_entropy(output.logits.float(), require_labels(batch))
+
+
+def _scale_to_unit(maps: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+    """Each map from 0 at its lowest to 1 at its highest cell; zeros where it is constant."""
+    lowest = maps.amin((2, 3), keepdim=True)
+    span = maps.amax((2, 3), keepdim=True) - lowest
+    return (maps - lowest) / span.masked_fill(span == 0, 1)

@@ -1,0 +1,98 @@
+"""Validation and test scores that models share, per stage ("val", "test")."""
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torchmetrics import MetricCollection, SumMetric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+
+from anatomark.metrics.saliency import SaliencyMetrics
+from anatomark.models.targets import watched_frames
+from anatomark.types import AnatomarkError, Batch
+
+STAGES = ("val", "test")
+
+
+class MapScores(nn.Module):
+    """:class:`~anatomark.metrics.saliency.SaliencyMetrics` of every stage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics = nn.ModuleDict({stage: SaliencyMetrics() for stage in STAGES})
+        self.n_watched = nn.ModuleDict({stage: SumMetric() for stage in STAGES})
+
+    def update(self, stage: str, maps: Float[Tensor, "b h w"], target: Float[Tensor, "b y x"], batch: Batch) -> None:
+        """Scores a batch at the size of the target.
+
+        Args:
+            stage: "val" or "test".
+            maps: predicted maps.
+            target: the sonographers' attention at full size, as density or map.
+            batch: the frames.
+        """
+        watched = watched_frames(batch)
+        if watched.any():
+            subjects = [sample["subject"] for sample in batch["samples"]]
+            self.metrics[stage].update(maps.float(), target, batch["fixations"], subjects)  # type: ignore[operator]
+        self.n_watched[stage].update(watched.sum())  # type: ignore[operator]
+
+    def compute(self, stage: str) -> dict[str, Tensor]:
+        """The scores as ``<stage>/<name>``, and starts anew; empty where no frame's gaze was recorded."""
+        metrics, n_watched = self.metrics[stage], self.n_watched[stage]
+        assert isinstance(metrics, SaliencyMetrics)
+        assert isinstance(n_watched, SumMetric)
+        # The sum over all ranks, so that they agree on whether to synchronise the scores.
+        found = metrics.compute() if n_watched.compute() > 0 else {}
+        metrics.reset()
+        n_watched.reset()
+        return {f"{stage}/{name}": value.float() for name, value in found.items()}
+
+
+class ClassScores(nn.Module):
+    """Precision, recall, F1 and accuracy of every stage.
+
+    Of two classes the second is the positive one, the standard plane; of more, the first three are means over classes.
+
+    Args:
+        n_classes: number of classes, at least 2.
+    """
+
+    def __init__(self, *, n_classes: int) -> None:
+        super().__init__()
+        if n_classes < 2:
+            raise AnatomarkError(f"a classifier of {n_classes} classes says nothing; name two or more in data.classes")
+        self.n_classes = n_classes
+        self.metrics = nn.ModuleDict({stage: self._metrics() for stage in STAGES})
+
+    def _metrics(self) -> MetricCollection:
+        n_classes = self.n_classes
+        return MetricCollection(
+            {
+                "precision": MulticlassPrecision(n_classes, average="none"),
+                "recall": MulticlassRecall(n_classes, average="none"),
+                "f1": MulticlassF1Score(n_classes, average="none"),
+                "accuracy": MulticlassAccuracy(n_classes, average="micro"),
+            }
+        )
+
+    def update(self, stage: str, logits: Float[Tensor, "b k"], label: Int[Tensor, "b"]) -> None:
+        """Scores a batch.
+
+        Args:
+            stage: "val" or "test".
+            logits: class scores.
+            label: true class indices.
+        """
+        self.metrics[stage].update(logits.float(), label)  # type: ignore[operator]
+
+    def compute(self, stage: str) -> dict[str, Tensor]:
+        """The scores as ``<stage>/<name>``, and starts anew."""
+        metrics = self.metrics[stage]
+        assert isinstance(metrics, MetricCollection)
+        found = metrics.compute()
+        metrics.reset()
+        return {f"{stage}/{name}": self._summary(value) for name, value in found.items()}
+
+    def _summary(self, value: Tensor) -> Tensor:
+        if value.ndim == 0:
+            return value
+        return value[1] if self.n_classes == 2 else value.mean()

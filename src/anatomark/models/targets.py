@@ -1,0 +1,47 @@
+"""What models learn: the attention maps and the classes of a batch."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from anatomark.geometry.attention import render_map
+from anatomark.types import AnatomarkError, Batch
+
+
+def attention_target(batch: Batch, *, sigma: float, stride: int) -> Float[Tensor, "b h w"]:
+    """The sonographer's attention in [0, 1]: maximum 1 at full size, then the mean of every cell.
+
+    Args:
+        batch: frames; those nobody looked at get zeros.
+        sigma: standard deviation of a fixation's Gaussian, px.
+        stride: side of a cell, px.
+
+    Source: Cai et al. 2018, "Eye Movement Acquisition and Filtering".
+    """
+    image = batch["image"]
+    height, width = image.shape[-2:]
+    gaze = batch.get("fixations", image.new_zeros(len(image), 0, 3))
+    with torch.autocast(image.device.type, enabled=False):  # half precision would move the maxima off 1
+        attention = render_map(gaze, size=(height, width), sigma=sigma)
+        return F.avg_pool2d(attention[:, None], stride)[:, 0]
+
+
+def watched_frames(batch: Batch) -> Bool[Tensor, "b"]:
+    """The frames whose gaze was recorded, whether or not it rested on anything."""
+    image = batch["image"]
+    return batch.get("has_gaze", torch.zeros(len(image), dtype=torch.bool, device=image.device))
+
+
+def require_labels(batch: Batch) -> Int[Tensor, "b"]:
+    """The class indices of a batch.
+
+    Raises:
+        AnatomarkError: a frame has none.
+    """
+    if "label" not in batch:
+        unnamed = next((sample["key"] for sample in batch["samples"] if "label" not in sample), "")
+        raise AnatomarkError(
+            f"frame {unnamed} has no class to learn; name the classes in data.classes and each frame's in frames.csv"
+        )
+    return batch["label"]

@@ -1,0 +1,93 @@
+"""Several runs of one command: which of them are finished, and what ``run=`` means where it names their folder."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from anatomark.errors import AnatomarkError
+from anatomark.runs import describe_config, display_path, load_config
+
+_RESULT, _MULTIRUN = "result.json", "multirun.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What ``result.json`` says, which a run folder holds once its training is done.
+
+    Attributes:
+        objective: the metric that sweeps optimise.
+    """
+
+    objective: float | None
+
+
+def expand_runs(run: str | Sequence[str]) -> list[Path]:
+    """The run folders that ``run=`` names: each as it is, or all runs of a multirun's folder.
+
+    Raises:
+        AnatomarkError: a multirun holds no run, or one that did not finish.
+    """
+    return [folder for named in ([run] if isinstance(run, str) else run) for folder in _expand(Path(named))]
+
+
+def _expand(folder: Path) -> list[Path]:
+    if (folder / "config.yaml").is_file() or not (folder / _MULTIRUN).is_file():
+        return [folder]
+    started = {path.parent for name in ("config.yaml", "train.log") for path in folder.glob(f"**/{name}")}
+    runs = sorted(started - {folder}, key=_job_order)
+    if not runs:
+        raise AnatomarkError(f"{folder} is the folder of a multirun that holds no run; train again")
+    unfinished = [str(run.relative_to(folder)) for run in runs if not (run / _RESULT).is_file()]
+    if unfinished:
+        raise AnatomarkError(
+            f"{folder}: {len(unfinished)} of {len(runs)} runs did not finish ({', '.join(unfinished)}); give their"
+            f" command again with hydra.sweep.dir={folder}, or evaluate the others by run=[A,B,...]"
+        )
+    return runs
+
+
+def _job_order(run: Path) -> tuple[Any, ...]:
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in run.parts)
+
+
+def mark_started(folder: Path) -> None:
+    """Forgets that an earlier training in this folder was finished."""
+    (folder / _RESULT).unlink(missing_ok=True)
+
+
+def mark_finished(folder: Path, objective: float | None) -> Result:
+    """Writes ``result.json``."""
+    result = Result(objective=objective)
+    temporary = folder / f"{_RESULT}.tmp"
+    temporary.write_text(json.dumps(asdict(result)) + "\n", encoding="utf-8")
+    temporary.replace(folder / _RESULT)
+    return result
+
+
+def finished_earlier(folder: Path, cfg: DictConfig, choices: Mapping[str, Any]) -> Result | None:
+    """The result of a run that an earlier, interrupted multirun finished in this folder; None where there is none.
+
+    Raises:
+        AnatomarkError: the folder holds a finished run of another configuration.
+    """
+    path = folder / _RESULT
+    if not path.is_file():
+        return None
+    content = OmegaConf.to_container(load_config(folder), resolve=False)
+    assert isinstance(content, dict)
+    saved = {str(key): value for key, value in content.items()}
+    wanted = describe_config(cfg, choices)
+    other = sorted(key for key in saved.keys() | wanted.keys() if saved.get(key) != wanted.get(key))
+    if other:
+        raise AnatomarkError(
+            f"{display_path(folder)} holds a finished run of another configuration ({', '.join(other)} differ);"
+            " choose another hydra.sweep.dir, or remove it"
+        )
+    try:
+        return Result(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise AnatomarkError(f"{path} is damaged; remove it to train the run again") from error

@@ -1,0 +1,109 @@
+"""Rows of a table: each is one checkpoint of every run that declares it, such as the folds of one method.
+
+A configuration declares its rows under ``rows: {NAME: CHECKPOINT}``; a run whose configuration declares none is a row
+named after its model, and a row set to null is left out. Runs of one row are pooled; several rows are compared.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, open_dict
+
+from anatomark.errors import AnatomarkError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one run contributes to a row.
+
+    Attributes:
+        folder: run folder.
+        config: its configuration.
+        checkpoint: name of the checkpoint; None for the weights the model is built with.
+    """
+
+    folder: Path
+    config: DictConfig
+    checkpoint: str | None
+
+    @property
+    def fold(self) -> int:
+        return int(self.config.data.get("fold", 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A line of a table.
+
+    Attributes:
+        name: what the table calls it.
+        parts: one per run.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+
+
+def group_rows(folders: Sequence[Path], configs: Sequence[DictConfig]) -> list[Row]:
+    """Groups runs by the rows they declare, in the order in which these first appear.
+
+    Raises:
+        AnatomarkError: ``rows`` of a configuration is no mapping of names to checkpoints, or rows have other folds.
+    """
+    parts: dict[str, list[Part]] = {}
+    for folder, config in zip(folders, configs, strict=True):
+        for name, checkpoint in _checkpoints(folder, config).items():
+            parts.setdefault(name, []).append(Part(folder=folder, config=config, checkpoint=checkpoint))
+    rows = [Row(name=name, parts=tuple(sorted(row, key=lambda part: part.fold))) for name, row in parts.items()]
+    if len(rows) > 1:
+        _check_folds(rows)
+    return rows
+
+
+def as_built(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Row:
+    """The row of a model that is not trained but evaluated with the weights it is built with.
+
+    Args:
+        cfg: the configuration Hydra composed.
+        folder: its run folder.
+        choices: the option of each group that made the configuration.
+    """
+    config = cfg.copy()
+    with open_dict(config):
+        config.update(checkpoint=None, rows=None, choices=dict(choices))
+    return Row(name=choices["model"], parts=(Part(folder=folder, config=config, checkpoint=None),))
+
+
+def _checkpoints(folder: Path, config: DictConfig) -> dict[str, str | None]:
+    rows = config.get("rows")
+    if rows is None:
+        return {config.choices.model: config.checkpoint}
+    named = {str(row): name for row, name in rows.items() if name is not None} if isinstance(rows, DictConfig) else {}
+    if not named or not all(isinstance(name, str) for name in named.values()):
+        raise AnatomarkError(f"{folder}: rows is {rows}; it must map names to checkpoints, such as rows={{mine: last}}")
+    return named
+
+
+def _check_folds(rows: Sequence[Row]) -> None:
+    expected = sorted({part.fold for row in rows for part in row.parts})
+    for row in rows:
+        runs = Counter(part.fold for part in row.parts)
+        missing = [fold for fold in expected if fold not in runs]
+        if missing:
+            raise AnatomarkError(
+                f"row {row.name!r} has no run of {_name_folds(missing)}, which other rows have;"
+                " train it, or compare fewer folds by run=[A,B,...]"
+            )
+        fold, n_runs = runs.most_common(1)[0]
+        if n_runs > 1:
+            twice = ", ".join(str(part.folder) for part in row.parts if part.fold == fold)
+            raise AnatomarkError(
+                f"row {row.name!r} has {n_runs} runs of fold {fold} ({twice}); compare one run per fold, run=[A,B,...]"
+            )
+
+
+def _name_folds(folds: Sequence[int]) -> str:
+    return f"fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds))}"

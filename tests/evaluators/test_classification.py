@@ -1,0 +1,192 @@
+"""The classification evaluator against scikit-learn."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn import metrics as sk
+
+from anatomark.evaluators.classification import ClassificationEvaluator
+from anatomark.types import AnatomarkError, Prediction, Report, Sample
+
+CLASSES = ("background", "plane", "other")
+
+
+def make_stream(
+    n: int, *, run: str = "r", seed: int = 0, n_classes: int = 3, subjects: Sequence[str] = ("a", "b", "c")
+) -> list[tuple[Sample, Prediction]]:
+    rng = torch.Generator().manual_seed(seed)
+    stream = []
+    for i in range(n):
+        label = int(torch.randint(n_classes, (1,), generator=rng))
+        logits = torch.randn(n_classes, generator=rng)
+        logits[label] += 1
+        key = f"{run}{i:03d}"
+        sample = Sample(
+            key=key,
+            subject=subjects[i % len(subjects)],
+            image=torch.zeros(1, 8, 8),
+            spacing_mm=torch.ones(2),
+            split="test",
+            label=label,
+        )
+        stream.append((sample, Prediction(key=key, maps=torch.zeros(1, 2, 2), logits=logits, run=run)))
+    return stream
+
+
+def arrays(stream: list[tuple[Sample, Prediction]]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([s["label"] for s, _ in stream]), np.stack([p["logits"].numpy() for _, p in stream])
+
+
+def evaluate(stream: list[tuple[Sample, Prediction]], **settings: object) -> Report:
+    return ClassificationEvaluator(**({"classes": CLASSES} | settings))(iter(stream))  # type: ignore[arg-type]
+
+
+def test_numbers_equal_scikit_learn() -> None:
+    stream = make_stream(300)
+    values = evaluate(stream, positive="plane").values
+    label, logits = arrays(stream)
+    predicted = logits.argmax(1)
+    precision, recall, f1, n = sk.precision_recall_fscore_support(label, predicted)
+    for i, name in enumerate(CLASSES):
+        assert values["classes"][name] == pytest.approx(
+            {
+                "precision": precision[i],
+                "recall": recall[i],
+                "f1": f1[i],
+                "average_precision": sk.average_precision_score(label == i, softmax(logits.astype(float), 1)[:, i]),
+                "n": n[i],
+            }
+        )
+    assert values["average_recall"] == pytest.approx(sk.balanced_accuracy_score(label, predicted))
+    assert values["accuracy"] == pytest.approx(sk.accuracy_score(label, predicted))
+    assert [values[m] for m in ("precision", "recall", "f1")] == pytest.approx([precision[1], recall[1], f1[1]])
+    assert values["confusion"]["counts"] == sk.confusion_matrix(label, predicted).tolist()
+    np.testing.assert_allclose(values["confusion"]["rows"], sk.confusion_matrix(label, predicted, normalize="true"))
+
+
+def test_folds_are_scored_alone_and_pooled() -> None:
+    folds = [make_stream(n, run=f"fold{n}", seed=n) for n in (40, 90, 60)]
+    values = evaluate([frame for fold in folds for frame in fold], positive="plane").values
+    alone = [evaluate(fold, positive="plane").values for fold in folds]
+    assert [fold["run"] for fold in values["folds"]] == ["fold40", "fold90", "fold60"]
+    assert [fold["n_frames"] for fold in values["folds"]] == [40, 90, 60]
+    for metric in ("precision", "recall", "f1", "accuracy", "average_recall"):
+        of_folds = [fold[metric] for fold in alone]
+        assert [fold[metric] for fold in values["folds"]] == of_folds
+        assert values["fold_mean"][metric] == pytest.approx(np.mean(of_folds))
+        assert values["fold_sd"][metric] == pytest.approx(np.std(of_folds, ddof=1))
+    # Pooled over frames, not the mean of the folds.
+    assert values["accuracy"] == pytest.approx(np.average([a["accuracy"] for a in alone], weights=[40, 90, 60]))
+    assert "fold_mean" not in alone[0]
+
+
+def test_the_counts_of_subjects_add_up() -> None:
+    stream = make_stream(80)
+    values = evaluate(stream, positive="plane").values
+    label, logits = arrays(stream)
+    truth, called = label == 1, logits.argmax(1) == 1
+    for i, subject in enumerate("abc"):
+        tn, fp, fn, tp = sk.confusion_matrix(truth[i::3], called[i::3]).ravel()
+        found = values["subjects"][subject]
+        assert found == {
+            "n": len(truth[i::3]),
+            "correct": int((label == logits.argmax(1))[i::3].sum()),
+            "tp": tp,
+            "fp": fp,
+            "fn": fn,
+            "tn": tn,
+        }
+
+
+def test_wrong_frames_are_listed_the_surest_first() -> None:
+    stream = make_stream(60)
+    label, logits = arrays(stream)
+    wrong = {s["key"] for (s, _), a, b in zip(stream, label, logits.argmax(1), strict=True) if a != b}
+    listed = evaluate(stream).values["misclassified"]
+    assert listed["n"] == len(wrong)
+    assert {frame["key"] for frame in listed["frames"]} == wrong
+    sureness = [frame["probability"] for frame in listed["frames"]]
+    assert sureness == sorted(sureness, reverse=True)
+    assert all(frame["label"] != frame["predicted"] for frame in listed["frames"])
+    few = evaluate(stream, n_misclassified=3).values["misclassified"]
+    assert few == {"n": len(wrong), "frames": listed["frames"][:3]}
+
+
+def test_a_class_nobody_called_has_no_precision() -> None:
+    stream = make_stream(30, n_classes=2)
+    for _, prediction in stream:
+        prediction["logits"] = torch.tensor([1.0, 0.0])
+    report = evaluate(stream, classes=CLASSES[:2], positive="plane")
+    values = report.values
+    assert (values["precision"], values["recall"], values["f1"]) == (None, 0.0, 0.0)
+    assert values["notes"] == ["no frame was called plane, so it has no precision"]
+    assert "No frame was called plane" in report.tables[0].note
+    json.dumps(values, allow_nan=False)
+
+
+def test_a_class_nobody_showed_has_no_recall_and_stays_out_of_the_average() -> None:
+    stream = make_stream(30)
+    shown = [frame for frame in stream if frame[0]["label"] != 2]
+    values = evaluate(shown).values
+    assert values["classes"]["other"]["recall"] is None
+    assert values["confusion"]["rows"][2] is None
+    recalls = [values["classes"][name]["recall"] for name in CLASSES[:2]]
+    assert values["average_recall"] == pytest.approx(sum(recalls) / 2)
+
+
+def test_a_fold_without_a_value_leaves_no_mean_over_folds() -> None:
+    first, second = make_stream(20, run="a", n_classes=2), make_stream(20, run="b", seed=1, n_classes=2)
+    for _, prediction in second:
+        prediction["logits"] = torch.tensor([1.0, 0.0])
+    values = evaluate([*first, *second], classes=CLASSES[:2], positive="plane").values
+    assert values["fold_mean"]["precision"] is values["fold_sd"]["precision"] is None
+    assert values["fold_mean"]["recall"] is not None
+    assert values["precision"] is not None
+
+
+def test_the_report_is_plain_and_drawn() -> None:
+    report = evaluate([*make_stream(20), *make_stream(20, run="s", seed=1)], positive="plane")
+    json.dumps(report.values, allow_nan=False)
+    assert all(len(row) == len(table.columns) for table in report.tables for row in table.rows)
+    assert [row[0] for row in report.tables[1].rows] == [
+        "all frames",
+        "r",
+        "s",
+        "mean over folds",
+        "standard deviation",
+    ]
+    confusion, curves = report.figures["Confusion matrix"], report.figures["Precision and recall"]
+    assert len(confusion.axes[0].texts) == 9
+    assert len(curves.axes[0].lines) == 3
+
+
+def drop(name: str, index: int) -> object:
+    def change(stream: list[tuple[Sample, Prediction]]) -> list[tuple[Sample, Prediction]]:
+        del stream[1][index][name]  # type: ignore[misc]
+        return stream
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "problem"),
+    [
+        (drop("label", 0), {}, "frame r001 has no class to compare with.*frames.csv"),
+        (drop("logits", 1), {}, "frame r001 has no `logits`.*classification evaluator"),
+        (list, {"classes": CLASSES[:2]}, "frame r000 has 3 logits for the 2 classes background, plane"),
+        (lambda s: [(s[0][0] | {"label": 3}, s[0][1])], {}, "frame r000 is of class number 3, but `classes` names 3"),
+        (lambda s: [(s[0][0], s[0][1] | {"logits": torch.full((3,), torch.nan)})], {}, "r000 are not finite"),
+        (lambda s: [], {}, "no test frame"),
+        (list, {"classes": []}, "data.classes names 0 classes"),
+        (list, {"positive": "femur"}, "`positive` is femur, which is no class; choose one of background, plane, other"),
+        (list, {"classes": ("a", "a", "b")}, "its own name"),
+    ],
+)
+def test_bad_input_is_named_in_one_line(change: object, settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(AnatomarkError, match=problem) as error:
+        evaluate(change(make_stream(4)), **settings)  # type: ignore[operator]
+    assert "\n" not in str(error.value)

@@ -1,0 +1,151 @@
+"""Maps to boxes, against brute force over pixels."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.measure import label as label_parts
+
+from anatomark.geometry.boxes import (
+    box_contains,
+    box_iou,
+    enclosing_boxes,
+    largest_component,
+    peak_points,
+    threshold_fraction,
+    threshold_mean,
+    threshold_median,
+    union_box,
+)
+from anatomark.types import AnatomarkError
+
+H, W = 12, 17
+
+
+def random_maps(seed: int, n: int = 6) -> torch.Tensor:
+    return torch.rand(n, H, W, generator=torch.Generator().manual_seed(seed)) ** 3
+
+
+def brute_box(mask: np.ndarray) -> list[float]:
+    rows, columns = np.nonzero(mask)
+    return [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
+
+
+def test_median_rule_pixel_by_pixel() -> None:
+    maps = random_maps(0)
+    maps[1] = maps[1] + 5  # nothing reaches 1.3 times the median
+    maps[2, :8] = 0  # the median is 0
+    found = threshold_median(maps)
+    for i, values in enumerate(maps.numpy()):
+        median = np.median(values)
+        mask = values >= 1.3 * median
+        if median == 0 or not mask.any():
+            mask = values >= median + 0.3 * (values.max() - median)
+        assert 0 < mask.sum() < mask.size
+        np.testing.assert_array_equal(found[i], mask)
+
+
+def test_mean_and_fraction_rules_pixel_by_pixel() -> None:
+    maps = random_maps(1)
+    for mean, half, values in zip(threshold_mean(maps), threshold_fraction(maps, 0.5), maps.numpy(), strict=True):
+        np.testing.assert_array_equal(mean, values >= values.mean())
+        np.testing.assert_array_equal(half, values >= values.max() / 2)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_constant_map_gives_the_whole_image(value: float) -> None:
+    maps = torch.full((2, H, W), value)
+    for masks in (threshold_median(maps), threshold_mean(maps), threshold_fraction(maps, 0.7)):
+        assert masks.all()
+        assert enclosing_boxes(masks).tolist() == [[-0.5, -0.5, W - 0.5, H - 0.5]] * 2
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1])
+def test_a_fraction_outside_the_unit_interval_is_refused(fraction: float) -> None:
+    with pytest.raises(AnatomarkError, match="must lie in"):
+        threshold_fraction(random_maps(0), fraction)
+
+
+def test_boxes_by_brute_force() -> None:
+    masks = random_maps(2) > 0.6
+    np.testing.assert_allclose(enclosing_boxes(masks), [brute_box(mask) for mask in masks.numpy()])
+
+
+def test_a_single_pixel_is_a_box_of_one_pixel() -> None:
+    masks = torch.zeros(1, H, W, dtype=torch.bool)
+    masks[0, 4, 9] = True
+    assert enclosing_boxes(masks).tolist() == [[8.5, 3.5, 9.5, 4.5]]
+
+
+def test_an_empty_mask_has_no_box() -> None:
+    masks = random_maps(0) > 0.5
+    masks[3] = False
+    with pytest.raises(AnatomarkError, match="mask 3 of the batch is empty"):
+        enclosing_boxes(masks)
+    assert not largest_component(masks)[3].any()
+
+
+def test_boxes_move_with_shifts_and_flips() -> None:
+    maps = torch.zeros(4, H, W)
+    maps[:, 3:7, 4:9] = random_maps(3, 4)[:, 3:7, 4:9] + 0.1
+    for threshold in (threshold_median, threshold_mean):
+        box = enclosing_boxes(threshold(maps))
+        moved = enclosing_boxes(threshold(maps.roll((2, 5), (1, 2))))
+        torch.testing.assert_close(moved, box + torch.tensor([5.0, 2, 5, 2]))
+        x0, y0, x1, y1 = enclosing_boxes(threshold(maps.flip(2))).unbind(1)
+        torch.testing.assert_close(torch.stack([W - 1 - x1, y0, W - 1 - x0, y1], 1), box)
+        torch.testing.assert_close(enclosing_boxes(threshold(7 * maps)), box)
+
+
+@pytest.mark.parametrize("level", [0.2, 0.45])
+def test_largest_component_equals_a_labelling_one_by_one(level: float) -> None:
+    masks = random_maps(4, 12) > level
+    found = largest_component(masks)
+    for i, mask in enumerate(masks.numpy()):
+        parts = label_parts(mask, connectivity=2)
+        sizes = np.bincount(parts.ravel())[1:]
+        np.testing.assert_array_equal(found[i], parts == sizes.argmax() + 1)
+        torch.testing.assert_close(largest_component(masks[[i]])[0], found[i])
+
+
+def test_components_of_different_maps_do_not_touch() -> None:
+    masks = torch.zeros(2, H, W, dtype=torch.bool)
+    masks[0, 2:5, 2:5], masks[0, 8, 8], masks[1, 8, 8:10], masks[1, 2, 2] = True, True, True, True
+    assert largest_component(masks).sum((1, 2)).tolist() == [9, 2]
+
+
+def test_iou_by_counting_pixels() -> None:
+    rng = np.random.default_rng(0)
+    corners = np.sort(rng.integers(0, 20, (200, 2, 2, 2)), axis=2)  # (pair, box, corner, axis)
+    boxes = corners.reshape(200, 2, 4) + np.array([0, 0, 1, 1])
+    y, x = np.mgrid[:21, :21] + 0.5
+    inside = [
+        [(x > a[0]) & (x < a[2]) & (y > a[1]) & (y < a[3]) for a in pair]  # pixel centres lie between the edges
+        for pair in boxes
+    ]
+    expected = [(a & b).sum() / (a | b).sum() for a, b in inside]
+    first, second = torch.tensor(boxes, dtype=torch.float64).unbind(1)
+    np.testing.assert_allclose(box_iou(first, second), expected, atol=1e-12)
+    torch.testing.assert_close(box_iou(second, first), box_iou(first, second))
+    torch.testing.assert_close(box_iou(first, first), torch.ones(200).double())
+
+
+def test_boxes_without_area_share_nothing() -> None:
+    point = torch.tensor([[3.0, 3, 3, 3]])
+    assert box_iou(point, point).tolist() == [0]
+
+
+def test_union_and_containment() -> None:
+    boxes = torch.tensor([[2.0, 3, 5, 9], [4, 1, 7, 6]])
+    assert union_box(boxes).tolist() == [2, 1, 7, 9]
+    points = torch.tensor([[2.0, 9], [7.1, 5]])
+    assert box_contains(boxes, points).tolist() == [True, False]
+
+
+def test_the_peak_is_the_first_maximum() -> None:
+    maps = random_maps(5)
+    maps[0, 3, 4] = maps[0, 7, 2] = 2
+    rows, columns = np.unravel_index(maps.flatten(1).numpy().argmax(1), (H, W))
+    assert peak_points(maps).tolist() == np.stack([columns, rows], 1).tolist()
+    assert peak_points(maps)[0].tolist() == [4, 3]
+    # Cell c covers the pixels 8 c to 8 c + 7.
+    assert peak_points(maps, stride=8)[0].tolist() == [35.5, 27.5]

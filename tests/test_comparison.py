@@ -1,0 +1,135 @@
+"""Rows side by side, against scores worked out by scikit-learn and by hand."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import precision_recall_fscore_support
+
+from anatomark.comparison import compare
+from anatomark.report.tables import check_table, lay_out
+from anatomark.types import AnatomarkError, Report
+from row_reports import classified, listed, scored
+
+GOOD = {"a": (8, 1, 2, 20), "b": (9, 0, 1, 15), "c": (5, 2, 0, 30), "d": (7, 1, 3, 12)}
+POOR = {"a": (5, 3, 5, 18), "b": (6, 2, 4, 13), "c": (4, 5, 1, 27), "d": (2, 1, 8, 12)}
+
+
+def sklearn_scores(counts: list[tuple[int, int, int, int]]) -> dict[str, float]:
+    tp, fp, fn, tn = np.sum(counts, axis=0)
+    truth = [1] * (tp + fn) + [0] * (fp + tn)
+    said = [1] * tp + [0] * fn + [1] * fp + [0] * tn
+    scores = precision_recall_fscore_support(truth, said, average="binary")
+    return dict(zip(("precision", "recall", "f1"), map(float, scores[:3]), strict=True))
+
+
+def classification(*rows: str, reference: str = "good") -> Report:
+    made = {"good": GOOD, "poor": POOR}
+    return compare([classified(row, made[row]) for row in rows], reference=reference, published={})
+
+
+def test_pooled_and_per_fold_scores_are_those_of_scikit_learn() -> None:
+    found = classification("good", "poor").values["rows"]["poor"]
+    pooled = sklearn_scores(list(POOR.values()))
+    folds = [sklearn_scores([POOR[s] for s in subjects]) for subjects in ("ab", "cd")]
+    for metric, value in pooled.items():
+        assert found[metric] == pytest.approx(value)
+        per_fold = [fold[metric] for fold in folds]
+        assert [fold[metric] for fold in found["folds"]] == pytest.approx(per_fold)
+        assert found["fold_mean"][metric] == pytest.approx(np.mean(per_fold))
+        assert found["fold_sd"][metric] == pytest.approx(np.std(per_fold, ddof=1))
+    assert [(fold["fold"], fold["n_subjects"]) for fold in found["folds"]] == [(0, 2), (1, 2)]
+    assert found["report"]["subjects"]["a"] == {"tp": 5, "fp": 3, "fn": 5, "tn": 18}
+
+
+def test_the_reference_is_tested_against_every_other_row() -> None:
+    report = classification("poor", "good")
+    assert report.values["reference"] == "good"
+    (name, tests), *others = report.values["paired"].items()
+    assert (name, others) == ("poor", [])
+    good, poor = (sklearn_scores(list(counts.values())) for counts in (GOOD, POOR))
+    for metric, test in tests.items():
+        assert test["difference"] == pytest.approx(good[metric] - poor[metric])
+        assert test["n_subjects"] == 4
+    # Of the 16 ways to swap four subjects, only none and all differ as much: p is near 2 / 16.
+    assert tests["f1"]["p"] == pytest.approx(1 / 8, abs=0.02)
+
+
+def test_tables_show_percent_and_the_papers_numbers() -> None:
+    rows = [classified("good", GOOD), classified("poor", POOR)]
+    scores, spread, paired = compare(rows, reference="good", published={"poor": [79.3, 82.1, 80.7]}).tables
+    assert scores.columns[1:4] == ["precision, %", "recall, %", "F1, %"]
+    assert scores.columns[-1] == "F1, %, published"
+    assert scores.rows[0][3] == pytest.approx(100 * sklearn_scores(list(GOOD.values()))["f1"])
+    assert scores.rows[1][4:] == [79.3, 82.1, 80.7]
+    assert [row[0] for row in paired.rows] == ["poor"]
+    assert "2 folds" in spread.title
+    for table in (scores, spread, paired):
+        check_table(table, "classification")
+        assert all(cell.number for cell in lay_out(table)[0][1:])  # a dash is no text column
+
+
+def test_saliency_is_the_mean_over_subjects_beside_the_mean_map() -> None:
+    cc = {"a": 0.6, "b": 0.5, "c": 0.7, "d": 0.4}
+    rows = [scored("M-SEN", cc), scored("SS-att", {subject: value - 0.1 for subject, value in cc.items()})]
+    report = compare(rows, reference="M-SEN", published={})
+    found = report.values["rows"]["M-SEN"]
+    assert (found["cc"], found["nss"], found["ig"]) == pytest.approx((0.55, 1.1, 1.55))
+    assert [fold["cc"] for fold in found["folds"]] == pytest.approx([0.55, 0.55])
+    test = report.values["paired"]["SS-att"]["cc"]
+    assert test["difference"] == pytest.approx(0.1)
+    assert test["p"] == pytest.approx(1 / 8, abs=0.02)
+    assert report.tables[0].rows[-1] == ["mean map of the training frames", 0.0, 0.1, 0.2, 0.3, 0.5]
+
+
+def test_rows_of_one_fold_have_no_spread() -> None:
+    cc = {"a": 0.6, "b": 0.5}
+    report = compare([scored(name, cc, folds={0: ["a", "b"]}) for name in "xy"], reference="x", published={})
+    assert "fold_sd" not in report.values["rows"]["x"]
+    assert not any("folds" in table.title for table in report.tables)
+
+
+def test_a_reference_without_such_a_report_leaves_the_others() -> None:
+    report = classification("good", "poor", reference="attention only")
+    assert (report.values["reference"], report.values["paired"]) == (None, {})
+    assert len(report.tables) == 2
+
+
+def test_tables_of_other_evaluators_are_stacked() -> None:
+    published: list[str | float | int] = ["Cai 2018 (published)", 0.4]
+    rows = [listed("x", ["peak", 0.5], published), listed("y", ["peak", 0.3], published)]
+    report = compare(rows, reference="x", published={})
+    (table,) = report.tables
+    assert table.columns == ["row", "method", "IoU"]
+    assert table.rows == [["x", "peak", 0.5], ["y", "peak", 0.3], ["all", *published]]
+    assert report.values == {"rows": {"x": {"n": 1}, "y": {"n": 1}}}
+
+
+def test_a_fold_without_positives_is_named() -> None:
+    none = GOOD | {"c": (0, 2, 0, 30), "d": (0, 1, 0, 12)}
+    rows = [classified("good", GOOD), classified("other", none)]
+    with pytest.raises(AnatomarkError, match=r"row 'other', fold 1: no frame is of the positive class"):
+        compare(rows, reference="good", published={})
+
+
+def test_a_method_that_calls_nothing_positive_has_no_precision() -> None:
+    silent = {subject: (0, 0, tp + fn, tn + fp) for subject, (tp, fp, fn, tn) in GOOD.items()}
+    report = compare([classified("good", GOOD), classified("silent", silent)], reference="good", published={})
+    found = report.values["rows"]["silent"]
+    assert (found["precision"], found["recall"], found["f1"]) == (None, 0, 0)
+    assert found["fold_sd"]["precision"] is None
+    assert report.values["paired"]["silent"].keys() == {"recall", "f1"}
+    for table in report.tables:
+        check_table(table, "classification")
+
+
+def test_rows_scored_differently_are_refused() -> None:
+    cc = {"a": 0.6, "b": 0.5, "c": 0.7, "d": 0.4}
+    with pytest.raises(AnatomarkError, match=r"'x' and 'y' were scored by other conventions"):
+        compare([scored("x", cc), scored("y", cc, sigma=30.0)], reference="x", published={})
+    with pytest.raises(AnatomarkError, match=r"fold 1: no frame was scored"):
+        compare([scored("x", {"a": 0.6, "b": 0.5})], reference="x", published={})
+
+
+def test_the_papers_numbers_must_be_complete() -> None:
+    rows = [classified("good", GOOD), classified("poor", POOR)]
+    with pytest.raises(AnatomarkError, match=r"paper\.classification\.poor has 2 numbers; give 3: precision, recall, f1"):
+        compare(rows, reference="good", published={"poor": [79.3, 82.1]})

@@ -1,0 +1,74 @@
+"""The runs of a multirun: found, finished or not, never trained twice."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from anatomark.errors import AnatomarkError
+from anatomark.multirun import Result, expand_runs, finished_earlier, mark_finished, mark_started
+from anatomark.runs import save_config
+
+CHOICES = {"model": "saliency"}
+
+
+def configuration(**changes: Any) -> DictConfig:
+    return OmegaConf.create({"epochs": 3, "lr": 1e-6, "model": {"a": [1, 2]}, "data": {}, "run": None} | changes)
+
+
+def make_run(folder: Path, *, finished: bool = True) -> Path:
+    folder.mkdir(parents=True)
+    save_config(configuration(), folder, CHOICES)
+    if finished:
+        mark_finished(folder, 0.5)
+    return folder
+
+
+def make_multirun(folder: Path, n_runs: int) -> list[Path]:
+    runs = [make_run(folder / str(number)) for number in range(n_runs)]
+    (folder / "multirun.yaml").touch()
+    return runs
+
+
+def test_a_multirun_stands_for_its_runs_in_the_order_of_the_jobs(tmp_path: Path) -> None:
+    runs = make_multirun(tmp_path / "sweep", 12)
+    alone = make_run(tmp_path / "alone", finished=False)
+    assert expand_runs(str(tmp_path / "sweep")) == runs
+    assert expand_runs([str(alone), str(tmp_path / "sweep")]) == [alone, *runs]
+    assert expand_runs("no/such/run") == [Path("no/such/run")]  # load_config says what is wrong with it
+
+
+def test_unfinished_runs_are_named(tmp_path: Path) -> None:
+    make_multirun(tmp_path, 3)
+    mark_started(tmp_path / "1")
+    (tmp_path / "10").mkdir()
+    (tmp_path / "10" / "train.log").touch()  # of a job that failed before it had a configuration
+    with pytest.raises(AnatomarkError, match=r"2 of 4 runs did not finish \(1, 10\).*hydra\.sweep\.dir="):
+        expand_runs(str(tmp_path))
+
+
+def test_a_multirun_without_runs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").touch()
+    with pytest.raises(AnatomarkError, match="holds no run"):
+        expand_runs(str(tmp_path))
+
+
+def test_a_finished_run_is_known_by_its_configuration(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    assert finished_earlier(run, configuration(run="x"), CHOICES) == Result(objective=0.5)
+    with pytest.raises(AnatomarkError, match=r"another configuration \(epochs, lr differ\)"):
+        finished_earlier(run, configuration(epochs=4, lr=1e-5), CHOICES)
+    with pytest.raises(AnatomarkError, match=r"another configuration \(choices differ\)"):
+        finished_earlier(run, configuration(), {"model": "msen"})
+    mark_started(run)
+    assert finished_earlier(run, configuration(), CHOICES) is None
+    assert sorted(path.name for path in run.iterdir()) == ["config.yaml"]
+
+
+def test_a_damaged_result_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    for text in ("", "[1]", '{"other": 1}'):
+        (run / "result.json").write_text(text)
+        with pytest.raises(AnatomarkError, match=r"result\.json is damaged"):
+            finished_earlier(run, configuration(), CHOICES)
