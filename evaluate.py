@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
-from anatomark.multirun import expand_runs
+from anatomark.multirun import expand_runs, load_configs
 from anatomark.rows import Row, as_built, group_rows
-from anatomark.runs import EXECUTION_WHITELIST, display_path, instantiate_all, load_config, merge_overrides, save_config
+from anatomark.runs import EXECUTION_WHITELIST, display_path, instantiate_all, save_config
 
 log = logging.getLogger("anatomark")
 
@@ -62,7 +62,7 @@ def find_rows(cfg: DictConfig, folder: Path) -> list[Row]:
         save_config(row.parts[0].config, folder, hydra_cfg.runtime.choices)
         return [row]
     runs = expand_runs(cfg.run)
-    return group_rows(runs, [merge_overrides(load_config(run), cfg, hydra_cfg.overrides.task) for run in runs])
+    return group_rows(runs, load_configs(runs, cfg, hydra_cfg.overrides.task))
 
 
 def named_runs(cfg: DictConfig, folder: Path) -> list[str]:

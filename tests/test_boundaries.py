@@ -34,7 +34,10 @@ ALLOWED = {
     "cli": {"errors", "runs", "multirun"},
     "summaries": CONTRACTS,
     "comparison": CONTRACTS | {"metrics", "summaries", "evaluators"},
-    "evaluation": CONTRACTS | REPORTING | {"data", "evaluators", "predictions", "comparison", "rows", "runs"},
+    "shared_frames": CONTRACTS | {"data", "runs"},
+    "evaluation": CONTRACTS
+    | REPORTING
+    | {"data", "evaluators", "predictions", "comparison", "rows", "runs", "shared_frames"},
 }
 MODULES = sorted(SOURCE.rglob("*.py"))
 

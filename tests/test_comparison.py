@@ -77,7 +77,7 @@ def test_saliency_is_the_mean_over_subjects_beside_the_mean_map() -> None:
     test = report.values["paired"]["SS-att"]["cc"]
     assert test["difference"] == pytest.approx(0.1)
     assert test["p"] == pytest.approx(1 / 8, abs=0.02)
-    assert report.tables[0].rows[-1] == ["mean map of the training frames", 0.0, 0.1, 0.2, 0.3, 0.5]
+    assert report.tables[0].rows[-1] == ["mean map", 0.0, 0.1, 0.2, 0.3, 0.5]
 
 
 def test_rows_of_one_fold_have_no_spread() -> None:
@@ -131,5 +131,7 @@ def test_rows_scored_differently_are_refused() -> None:
 
 def test_the_papers_numbers_must_be_complete() -> None:
     rows = [classified("good", GOOD), classified("poor", POOR)]
-    with pytest.raises(AnatomarkError, match=r"paper\.classification\.poor has 2 numbers; give 3: precision, recall, f1"):
+    with pytest.raises(
+        AnatomarkError, match=r"paper\.classification\.poor has 2 numbers; give 3: precision, recall, f1"
+    ):
         compare(rows, reference="good", published={"poor": [79.3, 82.1]})

@@ -18,6 +18,8 @@ from commands import CONF
 # Groups of which a run takes one option; of the others it takes a list.
 SINGLE = ("backbone", "callbacks", "data", "discovery", "engine", "experiment", "model", "recipe", "trainer")
 LISTS = ("evaluator", "logger")
+# First word of a recipe -> a model it is made for.
+MODEL_OF = {"saliency": "saliency", "cai": "msen", "sononet": "sononet16"}
 FILES = sorted(path for path in CONF.rglob("*.yaml"))
 OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent.parent == CONF]
 
@@ -45,6 +47,8 @@ def composed(*words: str, script: str = "train") -> DictConfig:
 
 def words_for(group: str, option: str) -> list[str]:
     words = [f"{group}=[{option}]" if group in LISTS else f"{group}={option}"]
+    if group == "recipe":
+        words.append(f"model={MODEL_OF[option.split('_')[0]]}")
     return [*words, "data.root=frames"] if (group, option) == ("data", "frames") else words
 
 
@@ -84,7 +88,9 @@ def test_every_option_composes_and_can_be_built(group: str, option: str, folder:
     data, model = instantiate(cfg.data), instantiate(cfg.model)
     assert model.configure_optimizers()
     assert data.source.name
-    assert all(callable(evaluator) and set(evaluator.splits) for evaluator in instantiate_all(cfg.evaluator))
+    # Without a target, a node holds what the data set sets for an evaluator that was not chosen.
+    chosen = [node for node in cfg.evaluator.values() if "_target_" in node]
+    assert all(callable(evaluator) and set(evaluator.splits) for evaluator in map(instantiate, chosen))
     assert instantiate_all(cfg.callbacks)
     instantiate(cfg.discovery)
     if (group, option) != ("engine", "elastix"):  # an extra
@@ -118,13 +124,13 @@ def test_elastix_engine_can_be_built(folder: Path) -> None:
 @pytest.mark.parametrize("data", [option for group, option in OPTIONS if group == "data"])
 @pytest.mark.parametrize("recipe", [option for group, option in OPTIONS if group == "recipe"])
 def test_every_recipe_meets_every_data_set(data: str, recipe: str) -> None:
-    cfg = composed(*words_for("data", data), f"recipe={recipe}")
+    cfg = composed(*words_for("data", data), *words_for("recipe", recipe))
     assert not OmegaConf.missing_keys(cfg)
 
 
 @pytest.mark.parametrize("backbone", [option for group, option in OPTIONS if group == "backbone"])
-@pytest.mark.parametrize("recipe", [option for group, option in OPTIONS if group == "recipe"])
-def test_every_recipe_meets_every_backbone(backbone: str, recipe: str) -> None:
+@pytest.mark.parametrize("recipe", ["saliency_paper", "saliency_robust"])
+def test_every_saliency_recipe_meets_every_backbone(backbone: str, recipe: str) -> None:
     assert instantiate(composed(f"backbone={backbone}", f"recipe={recipe}").model).stride >= 4
 
 

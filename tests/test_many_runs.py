@@ -48,7 +48,9 @@ def test_a_multirun_becomes_a_table_of_rows(commands: Commands, frames: Path) ->
     page = (sweep / "report" / "index.html").read_text()
     assert 'alt="Attention maps of the same frames"' in page
     assert {path.name for path in (sweep / "1" / "predictions").iterdir()} == {"best", "last"}
-    assert commands("evaluate.py", "run=runs/sweep", "reference=never").err.startswith("error: reference=never is no row")
+    assert commands("evaluate.py", "run=runs/sweep", "reference=never").err.startswith(
+        "error: reference=never is no row"
+    )
 
 
 def test_rows_of_other_frames_are_refused(commands: Commands, frames: Path) -> None:
@@ -106,3 +108,15 @@ def test_evaluators_that_cannot_apply_are_left_out(commands: Commands, frames: P
     ended = commands("evaluate.py", f"run={run}", "evaluator=[landmarks]")
     assert ended.code == 1
     assert "landmarks cannot apply to saliency" in ended.err
+
+
+@pytest.mark.real_data
+def test_the_published_sononet_names_the_published_frames(commands: Commands, data_dir: Path) -> None:
+    weights = data_dir / "sononet16" / "SonoNet16.pth"
+    root = data_dir / "sononet16" / "examples"
+    words = ["model=sononet16", "data=sononet_frames", f"data.root={root}", "recipe=sononet", "trainer.accelerator=cpu"]
+    ended = commands("evaluate.py", *words, f"cai.weights={weights}", "trainer.enable_progress_bar=false")
+    assert ended.code == 0, ended.err
+    (run,) = commands.runs()
+    report = json.loads((run / "report" / "classification.json").read_text())
+    assert (report["n_frames"], report["accuracy"], report["misclassified"]["n"]) == (7, 1.0, 0)

@@ -198,7 +198,7 @@ def _paired_table(paired: Mapping[str, Mapping[str, Mapping[str, float]]], refer
     columns = ["row"]
     lines: list[Line] = [[name] for name in paired]
     for metric, header in summary.columns.items():
-        columns += [f"{header}: difference", "p"]
+        columns += [f"difference in {header}", "p"]
         for line, tests in zip(lines, paired.values(), strict=True):
             test = tests.get(metric)
             line += [_in_units(test["difference"], header), test["p"]] if test else [NOT_MEASURED, NOT_MEASURED]

@@ -10,7 +10,6 @@ import torch
 from omegaconf import DictConfig
 
 from anatomark.comparison import ComparedRow, compare
-from anatomark.data.datamodules import FrameDataModule
 from anatomark.data.frames import FrameRecord
 from anatomark.data.splits import SPLITS
 from anatomark.evaluators.maps import main_map
@@ -19,6 +18,7 @@ from anatomark.report.map_figures import attention_map, draw_map_grid
 from anatomark.report.writer import name_data_set
 from anatomark.rows import Part, Row
 from anatomark.runs import display_path, find_checkpoint, instantiate, load_weights, make_trainer
+from anatomark.shared_frames import SharedFrames
 from anatomark.types import AnatomarkError, Prediction, Report, Sample
 
 log = logging.getLogger(__name__)
@@ -57,17 +57,19 @@ def evaluate_rows(rows: Sequence[Row]) -> list[RowResult]:
     Raises:
         AnatomarkError: they do not, or nothing is to be evaluated.
     """
+    shared = SharedFrames()
     results: list[RowResult] = []
     for row in rows:
-        results.append(evaluate_row(row, results[0] if results else None))
+        results.append(evaluate_row(row, shared, results[0] if results else None))
     return results
 
 
-def evaluate_row(row: Row, first: RowResult | None = None) -> RowResult:
+def evaluate_row(row: Row, shared: SharedFrames, first: RowResult | None = None) -> RowResult:
     """Evaluates one row.
 
     Args:
         row: the row.
+        shared: the frames of all rows.
         first: the result that it will be compared with.
 
     Raises:
@@ -76,16 +78,16 @@ def evaluate_row(row: Row, first: RowResult | None = None) -> RowResult:
     evaluators = make_evaluators(row.parts[0].config)
     predicted = _ordered(split for evaluator in evaluators.values() for split in evaluator.splits)
     sampled = _ordered(split for evaluator in evaluators.values() for split in sample_splits(evaluator))
-    data = [_read_data(part) for part in row.parts]
-    folds = {part.fold: module.records["test"] for part, module in zip(row.parts, data, strict=True)}
-    test = [record for module in data for record in module.records["test"]]
+    modules = [shared.module(part.config.data) for part in row.parts]
+    folds = {part.fold: module.records["test"] for part, module in zip(row.parts, modules, strict=True)}
+    test = [record for module in modules for record in module.records["test"]]
     frames = frozenset(record.key for record in test)
     if first is not None and frames != first.test_frames:
         raise AnatomarkError(
             f"row {row.name!r} tests other frames than {first.name!r}, such as {min(frames ^ first.test_frames)};"
             " compare rows of one data set, with one data.split_seed and data.n_folds"
         )
-    streams = [predict(part, module, predicted, sampled) for part, module in zip(row.parts, data, strict=True)]
+    streams = [predict(part, shared, predicted, sampled) for part in row.parts]
     data_set = ", ".join(dict.fromkeys(stream.data_set for stream in streams))
     log.info("evaluating %s on %s: %s", row.name, data_set, ", ".join(evaluators))
     reports = {
@@ -175,14 +177,12 @@ def sample_splits(evaluator: Any) -> Sequence[str]:
     return splits
 
 
-def predict(
-    part: Part, datamodule: FrameDataModule, predicted: Sequence[str], sampled: Sequence[str]
-) -> RunPredictions:
+def predict(part: Part, shared: SharedFrames, predicted: Sequence[str], sampled: Sequence[str]) -> RunPredictions:
     """Predicts some splits with one run and writes the predictions into its folder.
 
     Args:
         part: the run with its checkpoint.
-        datamodule: its frames, set up.
+        shared: where its frames are.
         predicted: splits to predict.
         sampled: splits to stream without predictions.
 
@@ -195,11 +195,12 @@ def predict(
         load_weights(model, find_checkpoint(part.folder, part.checkpoint))
     writer = PredictionWriter(folder=part.folder / "predictions" / (part.checkpoint or "as_built"))
     options = {key: part.config.trainer[key] for key in ("accelerator", "precision", "enable_progress_bar")}
+    datamodule = shared.module(part.config.data)
     trainer = make_trainer(options, devices=1, logger=False, callbacks=[writer])
     datamodule.predict_splits = predicted
     trainer.predict(model, datamodule=datamodule, return_predictions=False)
     return RunPredictions(
-        dataset=datamodule.evaluation_dataset(_ordered([*predicted, *sampled])),
+        dataset=shared.dataset(part.config.data, _ordered([*predicted, *sampled])),
         folder=writer.folder,
         run=display_path(part.folder),
         data_set=datamodule.source.name,
@@ -217,12 +218,6 @@ def choose_examples(records: Sequence[FrameRecord]) -> list[str]:
         share = len(range(number, _N_EXAMPLES, len(classes)))
         shown += draw.permutation(keys)[:share].tolist()
     return shown
-
-
-def _read_data(part: Part) -> FrameDataModule:
-    datamodule: FrameDataModule = instantiate(part.config.data)
-    datamodule.setup()
-    return datamodule
 
 
 def _ordered(splits: Iterable[str]) -> list[str]:

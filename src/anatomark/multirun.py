@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from anatomark.errors import AnatomarkError
-from anatomark.runs import describe_config, display_path, load_config
+from anatomark.runs import choice_word, describe_config, display_path, load_config, merge_overrides
 
 _RESULT, _MULTIRUN = "result.json", "multirun.yaml"
 
@@ -48,6 +48,20 @@ def _expand(folder: Path) -> list[Path]:
             f" command again with hydra.sweep.dir={folder}, or evaluate the others by run=[A,B,...]"
         )
     return runs
+
+
+def load_configs(runs: Sequence[Path], cfg: DictConfig, words: Sequence[str]) -> list[DictConfig]:
+    """The configurations of runs with what the command line changes in them.
+
+    Args:
+        runs: run folders.
+        cfg: what Hydra composed from the choices of the first run and the command line.
+        words: the words it composed from.
+    """
+    saved = [load_config(run) for run in runs]
+    # The choices of the first run are among the words to compose with; the other runs made their own.
+    made = {choice_word(group, choice) for group, choice in saved[0].choices.items() if choice}
+    return [merge_overrides(config, cfg, [word for word in words if word not in made]) for config in saved]
 
 
 def _job_order(run: Path) -> tuple[Any, ...]:

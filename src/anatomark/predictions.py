@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import BasePredictionWriter
 
-from anatomark.data.frames import FrameDataset
+from anatomark.data.frames import FrameRecord
 from anatomark.types import AnatomarkError, Batch, Prediction, Sample
 
 FIELDS = ("maps", "map_stride", "logits", "features")
@@ -89,6 +89,20 @@ class PredictionWriter(BasePredictionWriter):
         shutil.rmtree(self.unfinished, ignore_errors=True)
 
 
+@runtime_checkable
+class Frames(Protocol):
+    """A data set of which it is known what frame an index means."""
+
+    @property
+    def records(self) -> Sequence[FrameRecord]:
+        """What is known of each frame."""
+        ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """Reads a frame."""
+        ...
+
+
 class RunPredictions:
     """The samples of a run with its stored predictions.
 
@@ -99,7 +113,7 @@ class RunPredictions:
         data_set: name of the data set, as reports call it.
     """
 
-    def __init__(self, *, dataset: FrameDataset, folder: Path, run: str, data_set: str) -> None:
+    def __init__(self, *, dataset: Frames, folder: Path, run: str, data_set: str) -> None:
         self.dataset = dataset
         self.folder = folder
         self.run = run

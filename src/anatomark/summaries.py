@@ -75,14 +75,14 @@ SUMMARIES = {
         per_subject=_MAP_METRICS,
         score=mean_scores,
         columns={
-            "ig": "IG over mean map, bits",
+            "ig": "IG, bits",
             "cc": "CC",
             "nss": "NSS",
             "sim": "SIM",
             "auc_judd": "AUC-Judd",
         },
-        note="Means over frames, then over subjects.",
-        baseline=("baseline", "mean map of the training frames"),
+        note="Means over frames, then over subjects; IG is that over the mean map of the training frames.",
+        baseline=("baseline", "mean map"),
     ),
 }
 """Evaluators whose reports have a table of their own; those of others are stacked."""

@@ -76,7 +76,7 @@ class Stop(pl.Callback):
 
 
 def train(
-    folder: Path, *, resume: bool = False, stop: Stop | None = None, options: dict[str, Any] | None = None, **trainer: Any
+    folder: Path, *, resume: bool = False, stop: Stop | None = None, **trainer: Any
 ) -> tuple[MSENModel, dict[str, float]]:
     """Trains as train.py does, with its callbacks; the model and the last metrics."""
     pl.seed_everything(3, workers=True, verbose=False)
@@ -88,7 +88,7 @@ def train(
         CleanBatchNorm(n_batches=2),
         PhaseCheckpoint(dirpath=folder, filename="pretrained", epochs=PRETRAIN),
     ]
-    options_of_trainer = {"max_epochs": EPOCHS, "accelerator": "cpu", "deterministic": True, **trainer}
+    options = {"max_epochs": EPOCHS, "accelerator": "cpu", "deterministic": True, **trainer}
     fitter = pl.Trainer(
         default_root_dir=folder,
         callbacks=[*callbacks, *([stop] if stop else [])],
@@ -96,10 +96,10 @@ def train(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        **options_of_trainer,
+        **options,
     )
     samples = make_samples(16)
-    model = make_model(**(options or {}))
+    model = make_model()
     fitter.fit(
         model,
         DataLoader(samples[:12], batch_size=4, shuffle=True, collate_fn=collate),

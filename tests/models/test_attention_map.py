@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from msen_training import SIDE, STRIDE, collate, make_samples
 
 from anatomark.geometry.attention import render_density
 from anatomark.metrics.saliency import SaliencyMetrics
@@ -14,7 +15,6 @@ from anatomark.models.targets import attention_target
 from anatomark.nets.msen import AttentionNet
 from anatomark.nets.sononet import SonoNetTrunk
 from anatomark.types import AnatomarkError
-from msen_training import SIDE, STRIDE, collate, make_samples
 
 
 def make_model(**options: Any) -> AttentionMapModel:
@@ -22,8 +22,8 @@ def make_model(**options: Any) -> AttentionMapModel:
     net = AttentionNet(trunk=SonoNetTrunk(n_blocks=3), attention_stride=STRIDE)
     model = AttentionMapModel(net=net, sigma_px=5.0, optimizer=partial(torch.optim.Adam, lr=1e-3), **options)
     logged: dict[str, Any] = {}
-    for name in ("log", "log_dict"):
-        object.__setattr__(model, name, lambda *values, **_: logged.update(dict([values] if len(values) > 1 else values[0])))
+    object.__setattr__(model, "log", lambda name, value, **_: logged.update({name: value}))
+    object.__setattr__(model, "log_dict", lambda named, **_: logged.update(named))
     object.__setattr__(model, "logged", logged)
     return model.eval()
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from msen_training import collate, make_samples
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from anatomark.callbacks import CleanBatchNorm
 from anatomark.types import AnatomarkError, Batch, Prediction
-from msen_training import collate, make_samples
 
 
 class Dropped(pl.LightningModule):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from msen_training import SIDE, STRIDE, collate, make_model, make_samples
 from torch import Tensor, nn
 
 from anatomark.geometry.attention import render_map
@@ -12,7 +13,6 @@ from anatomark.metrics.saliency import cc
 from anatomark.models.msen import MSENModel
 from anatomark.models.targets import attention_target
 from anatomark.types import AnatomarkError, Batch
-from msen_training import SIDE, STRIDE, collate, make_model, make_samples
 
 
 class Trained:
@@ -47,6 +47,10 @@ def copy(net: nn.Module) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in net.state_dict().items()}
 
 
+def names(net: nn.Module) -> set[str]:
+    return set(dict(net.named_parameters()))
+
+
 def changed(net: nn.Module, before: dict[str, Tensor]) -> set[str]:
     return {key for key, value in net.named_parameters() if not torch.equal(value, before[key])}
 
@@ -64,7 +68,7 @@ def test_pre_training_teaches_the_generator_alone(monkeypatch: pytest.MonkeyPatc
     trained = Trained(epoch=1)
     generator, discriminator = copy(trained.model.net), copy(trained.model.discriminator)
     trained.step(make_batch(), monkeypatch)
-    assert changed(trained.model.net, generator) == set(dict(trained.model.net.named_parameters()))
+    assert changed(trained.model.net, generator) == names(trained.model.net)
     assert changed(trained.model.discriminator, discriminator) == set()
     assert set(trained.logged) == {"train/loss", "train/saliency_loss", "train/class_loss"}
     weighted = 1.5 * trained.logged["train/saliency_loss"] + trained.logged["train/class_loss"]
@@ -75,7 +79,7 @@ def test_the_adversarial_phase_teaches_both(monkeypatch: pytest.MonkeyPatch) -> 
     trained = Trained(epoch=2)
     discriminator = copy(trained.model.discriminator)
     trained.step(make_batch(), monkeypatch)
-    assert changed(trained.model.discriminator, discriminator) == set(dict(trained.model.discriminator.named_parameters()))
+    assert changed(trained.model.discriminator, discriminator) == names(trained.model.discriminator)
     logged = trained.logged
     weighted = logged["train/saliency_loss"] + logged["train/class_loss"] + 0.1 * logged["train/adversarial_loss"]
     assert logged["train/loss"] == pytest.approx(weighted, rel=1e-5)

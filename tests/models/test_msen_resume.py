@@ -1,4 +1,4 @@
-"""M-SEN stopped anywhere and continued ends with the same weights, bit for bit, in both phases; and it runs on ranks."""
+"""M-SEN stopped anywhere and continued ends with the same weights, bit for bit; and two processes train one M-SEN."""
 
 import json
 import os
@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from msen_training import EPOCHS, PRETRAIN, Stop, train
+from msen_training import EPOCHS, PRETRAIN, Stop, make_model, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -62,18 +61,12 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path: Path, whole: Path) ->
 
 def test_the_phases_differ_and_pre_training_leaves_the_discriminator_alone(whole: Path) -> None:
     pretrained, last = state(whole, "pretrained"), state(whole, "last")
-    first = train_nothing()
+    first = make_model().state_dict()
     for key, value in pretrained.items():
         if key.startswith("discriminator."):
             assert torch.equal(value, first[key])
             assert not torch.equal(value, last[key])
     assert torch.load(whole / "pretrained.ckpt", weights_only=True)["epoch"] == PRETRAIN - 1
-
-
-def train_nothing() -> dict[str, torch.Tensor]:
-    from msen_training import make_model
-
-    return make_model().state_dict()
 
 
 def test_pre_training_that_is_all_there_is_is_kept(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_every_variant_trains(commands: Commands, abdomens: Path, model: str) ->
     assert (run / "checkpoints" / "last.ckpt").exists()
 
 
-def test_it_trains_in_mixed_precision(commands: Commands, abdomens: Path) -> None:
+def test_mixed_precision_keeps_whole_weights(commands: Commands, abdomens: Path) -> None:
     run = train(commands, abdomens, "mixed", "model=msen", "trainer.precision=bf16-mixed", "model.pretrain_epochs=1")
     state = weights(run, "last")
     assert all(value.dtype == torch.float32 for key, value in state.items() if value.is_floating_point())

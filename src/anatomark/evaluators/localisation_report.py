@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from anatomark.evaluators.landmark_frame import NOT_MEASURED
 from anatomark.evaluators.localisation_values import METRICS
 from anatomark.types import Table
 
@@ -48,8 +49,8 @@ def _box_table(values: Mapping[str, Any]) -> Table:
         lines |= {fold["run"]: fold for fold in values["folds"]}
     rows = [[name, *_cells(line), line["n_frames"]] for name, line in lines.items()]
     if "fold_mean" in values:
-        rows += [["mean over folds", *_cells(values["fold_mean"]), ""]]
-        rows += [["standard deviation", *_cells(values["fold_sd"]), ""]]
+        rows += [["mean over folds", *_cells(values["fold_mean"]), NOT_MEASURED]]
+        rows += [["standard deviation", *_cells(values["fold_sd"]), NOT_MEASURED]]
     return Table(
         title="Predicted against annotated boxes, test frames",
         columns=["frames of", *_COLUMNS, "frames"],
@@ -70,12 +71,12 @@ def _max_box_acc_table(accuracies: Mapping[str, Any]) -> Table:
         for delta, entry in accuracies.items()
         if delta != "mean"
     ]
+    rows.append(["mean", _percent(accuracies["mean"]), NOT_MEASURED])
     return Table(
         title="MaxBoxAcc, test frames",
         columns=["box counts from", "MaxBoxAcc, %", "best threshold"],
         rows=rows,
-        note=f"Mean {_percent(accuracies['mean']):.1f} %. The threshold, a fraction of the maximum, is chosen on the"
-        " test frames themselves.",
+        note="The threshold, a fraction of the maximum, is chosen on the test frames themselves.",
     )
 
 

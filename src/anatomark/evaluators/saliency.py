@@ -14,6 +14,7 @@ from anatomark.evaluators.maps import full_size_map, main_map
 from anatomark.evaluators.saliency_report import build_tables, describe_conventions
 from anatomark.evaluators.saliency_scores import FrameScores
 from anatomark.evaluators.training_attention import TrainingAttention, target_density
+from anatomark.geometry.attention import Weighting
 from anatomark.metrics.auc import auc_borji, auc_shuffled
 from anatomark.metrics.saliency import (
     density_scores,
@@ -52,6 +53,8 @@ class SaliencyEvaluator:
 
     Args:
         sigma: standard deviation of a fixation's Gaussian, px of the sample's image.
+        weighting: "duration" weights a fixation by how long it lasted, as the sum over gaze samples does (Droste et
+            al.); "equal" counts every fixation once, as a binary fixation map does (Cai et al.).
         baseline_floor: added to every pixel of the mean training density, which sums to 1, so that no
             fixation has zero probability under it.
         sim_min_max: stretch both maps to [0, 1] before SIM, as MIT's code does.
@@ -68,6 +71,7 @@ class SaliencyEvaluator:
         self,
         *,
         sigma: float = 9.0,
+        weighting: Weighting = "duration",
         baseline_floor: float = 1e-6,
         sim_min_max: bool = False,
         n_negatives: int = 10_000,
@@ -76,6 +80,7 @@ class SaliencyEvaluator:
         n_examples: int = 6,
     ) -> None:
         self.sigma = sigma
+        self.weighting: Weighting = weighting
         self.baseline_floor = baseline_floor
         self.sim_min_max = sim_min_max
         self.n_negatives = n_negatives
@@ -142,7 +147,7 @@ class SaliencyEvaluator:
             split = sample.get("split", TEST_SPLIT)
             if split == TRAIN_SPLIT:
                 if training is None or run is not None:
-                    training, run = TrainingAttention(sigma=self.sigma), None
+                    training, run = TrainingAttention(sigma=self.sigma, weighting=self.weighting), None
                 training.add(sample)
             elif split == TEST_SPLIT and prediction is not None:
                 name = prediction.get("run", "run")
@@ -156,7 +161,9 @@ class SaliencyEvaluator:
     ) -> dict[str, dict[str, Float[Tensor, "b"]]]:
         """Scores of the model and of the baseline, by metric."""
         maps = torch.stack([full_size_map(*frame) for frame in frames])
-        target = torch.stack([target_density(sample, sigma=self.sigma) for sample, _ in frames])
+        target = torch.stack(
+            [target_density(sample, sigma=self.sigma, weighting=self.weighting) for sample, _ in frames]
+        )
         mean_map = to_density(training.mean_density(kind.image_size)[None] + self.baseline_floor)
         scores = {}
         for method, predicted in {"model": maps, "baseline": mean_map.expand_as(maps)}.items():
@@ -188,6 +195,7 @@ class SaliencyEvaluator:
     ) -> Report:
         conventions = describe_conventions(
             sigma=self.sigma,
+            weighting=self.weighting,
             baseline_floor=self.baseline_floor,
             sim_min_max=self.sim_min_max,
             n_negatives=self.n_negatives,

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
+from anatomark.geometry.attention import Weighting
 from anatomark.types import Table
+
+WEIGHTING_TEXT: dict[Weighting, str] = {"duration": "weighted by duration", "equal": "each counted once"}
 
 PUBLISHED_ROWS = {
     "network, Droste 2020 (published)": {
@@ -74,12 +77,12 @@ def build_tables(values: Mapping[str, Any]) -> list[Table]:
 
 
 def describe_conventions(
-    *, sigma: float, baseline_floor: float, sim_min_max: bool, n_negatives: int, seed: int
+    *, sigma: float, weighting: Weighting, baseline_floor: float, sim_min_max: bool, n_negatives: int, seed: int
 ) -> dict[str, str]:
     """How each number was computed."""
     stretch = "both stretched to [0, 1] first" if sim_min_max else "no stretching first"
     return {
-        "target": f"sum of Gaussians at the fixations, weighted by duration, sigma {sigma:g} px, sums to 1",
+        "target": f"sum of Gaussians at the fixations, {WEIGHTING_TEXT[weighting]}, sigma {sigma:g} px, sums to 1",
         "maps": "upsampled bilinearly to the image; densities are maps divided by their sum",
         "fixations": "each counts once, at its nearest pixel; those off the image are ignored",
         "kld": "sum Q ln(eps + Q / (P + eps)), Q target, P prediction, eps 2.2204e-16, nats",

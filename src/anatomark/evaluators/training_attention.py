@@ -4,22 +4,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.geometry.attention import render_density
+from anatomark.geometry.attention import Weighting, render_density
 from anatomark.metrics.auc import fixated_pixels
 from anatomark.metrics.saliency import to_density, upsample
 from anatomark.types import AnatomarkError, Sample
 
 
-def target_density(sample: Sample, *, sigma: float) -> Float[Tensor, "h w"]:
+def target_density(sample: Sample, *, sigma: float, weighting: Weighting) -> Float[Tensor, "h w"]:
     """Density of attention on one frame's image: from its fixations, else its attention map, else zeros.
 
     Args:
         sample: the frame.
         sigma: standard deviation of a fixation's Gaussian, px.
+        weighting: of the fixations, see :func:`~anatomark.geometry.attention.render_density`.
     """
     height, width = sample["image"].shape[-2:]
     if "fixations" in sample:
-        return render_density(sample["fixations"][None], size=(height, width), sigma=sigma)[0]
+        gaze = sample["fixations"][None]
+        return render_density(gaze, size=(height, width), sigma=sigma, weighting=weighting)[0]
     if "attention" in sample and bool(sample["attention"].any()):
         return to_density(upsample(sample["attention"], (height, width)))[0]
     return sample["image"].new_zeros(height, width)
@@ -32,16 +34,18 @@ class TrainingAttention:
 
     Args:
         sigma: standard deviation of a fixation's Gaussian, px of the frame.
+        weighting: of the fixations, see :func:`~anatomark.geometry.attention.render_density`.
     """
 
-    def __init__(self, *, sigma: float) -> None:
+    def __init__(self, *, sigma: float, weighting: Weighting) -> None:
         self.sigma = sigma
+        self.weighting: Weighting = weighting
         self._total: Tensor | None = None
         self._fixations: list[Tensor] = []
 
     def add(self, sample: Sample) -> None:
         """Adds one frame; a frame that nobody looked at adds nothing."""
-        density = target_density(sample, sigma=self.sigma).double()
+        density = target_density(sample, sigma=self.sigma, weighting=self.weighting).double()
         if not bool(density.any()):
             return
         if self._total is None:

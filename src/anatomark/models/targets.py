@@ -10,7 +10,7 @@ from anatomark.types import AnatomarkError, Batch
 
 
 def attention_target(batch: Batch, *, sigma: float, stride: int) -> Float[Tensor, "b h w"]:
-    """The sonographer's attention in [0, 1]: maximum 1 at full size, then the mean of every cell.
+    """The sonographer's attention in [0, 1]: every fixation once, maximum 1 at full size, then the mean of every cell.
 
     Args:
         batch: frames; those nobody looked at get zeros.
@@ -23,7 +23,7 @@ def attention_target(batch: Batch, *, sigma: float, stride: int) -> Float[Tensor
     height, width = image.shape[-2:]
     gaze = batch.get("fixations", image.new_zeros(len(image), 0, 3))
     with torch.autocast(image.device.type, enabled=False):  # half precision would move the maxima off 1
-        attention = render_map(gaze, size=(height, width), sigma=sigma)
+        attention = render_map(gaze, size=(height, width), sigma=sigma, weighting="equal")
         return F.avg_pool2d(attention[:, None], stride)[:, 0]
 
 

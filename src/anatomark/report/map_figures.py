@@ -74,7 +74,7 @@ def draw_map_grid(
 
 
 def attention_map(sample: Sample, sigma: float) -> Float[Tensor, "h w"]:
-    """The measured attention of a frame in [0, 1]: its own map, or that of its fixations.
+    """The measured attention of a frame in [0, 1]: its own map, or that of its fixations (Cai et al. 2018).
 
     Args:
         sample: the frame.
@@ -84,7 +84,7 @@ def attention_map(sample: Sample, sigma: float) -> Float[Tensor, "h w"]:
     if "attention" in sample:
         return sample["attention"][0]
     fixations = sample.get("fixations", torch.zeros(0, 3))
-    return render_map(fixations[None], size=(height, width), sigma=sigma)[0]
+    return render_map(fixations[None], size=(height, width), sigma=sigma, weighting="equal")[0]
 
 
 def _draw_frame(axes: Axes, image: Tensor) -> None:
