@@ -7,7 +7,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from anatomark.errors import AnatomarkError
-from anatomark.multirun import Result, expand_runs, finished_earlier, mark_finished, mark_started
+from anatomark.multirun import Result, expand_runs, finished_earlier, load_configs, mark_finished, mark_started
 from anatomark.runs import save_config
 
 CHOICES = {"model": "saliency"}
@@ -72,3 +72,15 @@ def test_a_damaged_result_is_refused(tmp_path: Path) -> None:
         (run / "result.json").write_text(text)
         with pytest.raises(AnatomarkError, match=r"result\.json is damaged"):
             finished_earlier(run, configuration(), CHOICES)
+
+
+def test_choices_of_the_first_run_are_not_forced_upon_the_others(tmp_path: Path) -> None:
+    runs = []
+    for name, values in (("msen", {"width": 16}), ("sononet", {"depth": 5})):
+        (tmp_path / name).mkdir()
+        save_config(configuration(model=values), tmp_path / name, {"model": name, "data": "phantom"})
+        runs.append(tmp_path / name)
+    composed = configuration(model={"width": 16}, epochs=9)
+    configs = load_configs(runs, composed, ["model=msen", "data=phantom", "run=[a,b]", "epochs=9"])
+    assert [config.model for config in configs] == [{"width": 16}, {"depth": 5}]
+    assert [config.epochs for config in configs] == [9, 9]

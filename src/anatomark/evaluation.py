@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from anatomark.comparison import ComparedRow, compare
 from anatomark.data.frames import FrameRecord
@@ -38,7 +39,7 @@ class RowResult:
         test_frames: keys of all test frames.
         examples: some test frames with the row's predictions, by key.
         labels: names of their classes, empty where there are none.
-        sigma: standard deviation of a fixation's Gaussian in px, where the row is scored against gaze.
+        attention: measured attention of the examples, where the row is scored against gaze.
     """
 
     name: str
@@ -48,7 +49,7 @@ class RowResult:
     test_frames: frozenset[str]
     examples: Mapping[str, tuple[Sample, Prediction]]
     labels: Mapping[str, str]
-    sigma: float | None
+    attention: Sequence[Tensor]
 
 
 def evaluate_rows(rows: Sequence[Row]) -> list[RowResult]:
@@ -95,15 +96,17 @@ def evaluate_row(row: Row, shared: SharedFrames, first: RowResult | None = None)
         for name, evaluator in evaluators.items()
     }
     shown = choose_examples(test) if first is None else list(first.examples)
+    examples = PooledPredictions(streams, splits=predicted).find(shown, "test") if "test" in predicted else {}
+    gaze = evaluators.get("saliency")
     return RowResult(
         name=row.name,
         data_set=data_set,
         reports=reports,
         folds={fold: sorted({record.subject for record in records}) for fold, records in folds.items()},
         test_frames=frames,
-        examples=PooledPredictions(streams, splits=predicted).find(shown, "test") if "test" in predicted else {},
+        examples=examples,
         labels={record.key: str(record.label or "") for record in test if record.key in shown},
-        sigma=getattr(evaluators.get("saliency"), "sigma", None),
+        attention=[attention_map(s, sigma=gaze.sigma, weighting=gaze.weighting) for s, _ in examples.values() if gaze],
     )
 
 
@@ -163,12 +166,11 @@ def draw_examples(results: Sequence[RowResult]) -> dict[str, Any]:
     """The maps of all rows for the same frames, beside the measured attention (Cai et al. 2018, figure 2)."""
     first = results[0]
     samples = [sample for sample, _ in first.examples.values()]
-    if not samples or first.sigma is None:
+    if not samples:
         return {}
     maps = {r.name: [main_map(sample, prediction) for sample, prediction in r.examples.values()] for r in results}
-    truth = [attention_map(sample, first.sigma) for sample in samples]
     labels = [first.labels[key] for key in first.examples]
-    return {"Attention maps of the same frames": draw_map_grid(samples, truth, maps, labels)}
+    return {"Attention maps of the same frames": draw_map_grid(samples, first.attention, maps, labels)}
 
 
 def sample_splits(evaluator: Any) -> Sequence[str]:

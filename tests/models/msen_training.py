@@ -21,13 +21,14 @@ from anatomark.types import Batch, Sample
 
 SIDE, STRIDE = 32, 8
 PRETRAIN, EPOCHS = 2, 4
+LR, ADVERSARIAL_LR = 1e-3, 5e-4
 
 
 def make_model(**options: Any) -> MSENModel:
     torch.manual_seed(0)
     net = Generator(trunk=SonoNetTrunk(n_blocks=3), attention_stride=STRIDE, adaptation=16)
     discriminator = Discriminator(resolution=16)
-    defaults = {"optimizer": partial(torch.optim.Adam, lr=1e-3), "pretrain_epochs": PRETRAIN, "sigma_px": 5.0}
+    defaults = {"optimizer": partial(torch.optim.Adam, lr=LR), "pretrain_epochs": PRETRAIN, "sigma_px": 5.0}
     return MSENModel(net=net, discriminator=discriminator, **{**defaults, **options})
 
 
@@ -62,6 +63,17 @@ def collate(samples: list[Sample]) -> Batch:
     }
 
 
+class Rates(pl.Callback):
+    """Notes the learning rates of generator and discriminator in every epoch."""
+
+    def __init__(self) -> None:
+        self.rates: list[tuple[float, ...]] = []
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.fit_loop.epoch_loop.batch_idx == 0:
+            self.rates.append(tuple(optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers))
+
+
 class Stop(pl.Callback):
     """Ends the process, or the training by an exception, in the second batch of an epoch."""
 
@@ -76,7 +88,7 @@ class Stop(pl.Callback):
 
 
 def train(
-    folder: Path, *, resume: bool = False, stop: Stop | None = None, **trainer: Any
+    folder: Path, *, resume: bool = False, stop: Stop | Rates | None = None, **trainer: Any
 ) -> tuple[MSENModel, dict[str, float]]:
     """Trains as train.py does, with its callbacks; the model and the last metrics."""
     pl.seed_everything(3, workers=True, verbose=False)
@@ -99,7 +111,9 @@ def train(
         **options,
     )
     samples = make_samples(16)
-    model = make_model()
+    model = make_model(
+        scheduler=partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=PRETRAIN), adversarial_lr=ADVERSARIAL_LR
+    )
     fitter.fit(
         model,
         DataLoader(samples[:12], batch_size=4, shuffle=True, collate_fn=collate),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from msen_training import EPOCHS, PRETRAIN, Stop, make_model, train
+from msen_training import ADVERSARIAL_LR, EPOCHS, LR, PRETRAIN, Rates, Stop, make_model, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -37,6 +37,14 @@ def run_program(*words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
     command = [sys.executable, str(PROGRAM), *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+
+
+def test_the_rate_falls_over_pre_training_and_is_fixed_after(tmp_path: Path) -> None:
+    noted = Rates()
+    train(tmp_path, stop=noted)
+    of_generator, of_discriminator = zip(*noted.rates, strict=True)
+    assert of_generator == pytest.approx([LR, LR / 2, ADVERSARIAL_LR, ADVERSARIAL_LR])
+    assert of_discriminator == pytest.approx([LR] * EPOCHS)
 
 
 @pytest.mark.parametrize("epoch", [1, PRETRAIN, EPOCHS - 1])

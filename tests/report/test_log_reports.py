@@ -26,6 +26,7 @@ REPORT = Report(
         "errors": {"salient": {"csp": 0.1 + 0.2}},
         "unit": "%",
         "ids": [1, 2],
+        "subjects": {"s1": {"tp": 3}},
         "found": True,
     },
     figures={"Chart": draw([1, 2]), "Picture": draw([3, 4, 5])},
@@ -38,6 +39,7 @@ def test_csv_logger_gets_the_numbers(tmp_path: Path) -> None:
         (row,) = csv.DictReader(file)
     assert float(row["registration/errors/salient/csp"]) == 0.1 + 0.2
     assert float(row["registration/n_pairs"]) == 7
+    assert not any("subjects" in name for name in row)
     assert "registration/ids" not in row
 
 

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from anatomark.losses import AttentionLoss, adversarial_loss, attention_loss, discriminator_loss
-from anatomark.models.base import BaseModel, OptimizerFactory, require_finite
+from anatomark.models.base import BaseModel, OptimizerFactory, SchedulerFactory, require_finite
 from anatomark.models.scores import ClassScores, MapScores
 from anatomark.models.targets import attention_target, require_labels, watched_frames
 from anatomark.nets.msen import Discriminator, Generator, GeneratorOutput
@@ -35,6 +36,8 @@ class MSENModel(BaseModel):
         class_weight: lambda_2.
         adversarial_weight: lambda_3, of which the paper says nothing; 0 for no adversarial phase.
         real_target: what the discriminator should say of a real map (one-sided label smoothing).
+        scheduler: makes the schedule of the generator's learning rate over pre-training, stepped once per epoch.
+        adversarial_lr: the generator's learning rate in the adversarial phase; None for the one it has by then.
 
     Raises:
         AnatomarkError: a number makes no sense.
@@ -54,8 +57,10 @@ class MSENModel(BaseModel):
         class_weight: float = 1.0,
         adversarial_weight: float = 0.1,
         real_target: float = 0.9,
+        scheduler: SchedulerFactory | None = None,
+        adversarial_lr: float | None = None,
     ) -> None:
-        super().__init__(optimizer=optimizer)
+        super().__init__(optimizer=optimizer, scheduler=scheduler)
         if pretrain_epochs < 0:
             raise AnatomarkError(f"model.pretrain_epochs is {pretrain_epochs}; it must be 0 (none) or more")
         if len(saliency_weight) != 2:
@@ -74,14 +79,28 @@ class MSENModel(BaseModel):
         self.class_weight = class_weight
         self.adversarial_weight = adversarial_weight
         self.real_target = real_target
+        self.adversarial_lr = adversarial_lr
         self.class_scores = ClassScores(n_classes=net.n_classes)
         self.map_scores = MapScores()
 
     def configure_optimizers(self) -> Any:
-        return [
-            self._make_optimizer(self.net.parameters()),
-            self._make_discriminator_optimizer(self.discriminator.parameters()),
-        ]
+        generator = self._make_optimizer(self.net.parameters())
+        discriminator = self._make_discriminator_optimizer(self.discriminator.parameters())
+        schedules = [] if self._make_scheduler is None else [self._make_scheduler(generator)]
+        return [generator, discriminator], schedules
+
+    def on_train_epoch_start(self) -> None:
+        if self.adversarial and self.adversarial_lr is not None:
+            generator, _ = cast(list[LightningOptimizer], self.optimizers())
+            for group in generator.param_groups:
+                group["lr"] = self.adversarial_lr
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        # Under manual optimisation Lightning saves and restores schedules, but steps none. After the epoch's last batch
+        # is before its checkpoint.
+        schedule = cast(LRScheduler | None, self.lr_schedulers())
+        if schedule is not None and self.trainer.is_last_batch and self.current_epoch + 1 < self.pretrain_epochs:
+            schedule.step()
 
     @property
     def adversarial(self) -> bool:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from anatomark.geometry.attention import render_map
+from anatomark.geometry.attention import Weighting, render_map
 from anatomark.report.figures import draw_overlay
 from anatomark.types import Prediction, Sample
 
@@ -73,18 +73,19 @@ def draw_map_grid(
     return figure
 
 
-def attention_map(sample: Sample, sigma: float) -> Float[Tensor, "h w"]:
+def attention_map(sample: Sample, *, sigma: float, weighting: Weighting) -> Float[Tensor, "h w"]:
     """The measured attention of a frame in [0, 1]: its own map, or that of its fixations (Cai et al. 2018).
 
     Args:
         sample: the frame.
         sigma: standard deviation of a fixation's Gaussian, px of the image.
+        weighting: of the fixations, see :func:`~anatomark.geometry.attention.render_density`.
     """
     height, width = sample["image"].shape[-2:]
     if "attention" in sample:
         return sample["attention"][0]
     fixations = sample.get("fixations", torch.zeros(0, 3))
-    return render_map(fixations[None], size=(height, width), sigma=sigma, weighting="equal")[0]
+    return render_map(fixations[None], size=(height, width), sigma=sigma, weighting=weighting)[0]
 
 
 def _draw_frame(axes: Axes, image: Tensor) -> None:

@@ -84,7 +84,8 @@ def print_tables(reports: Iterable[Report]) -> None:
 def log_reports(reports: Iterable[Report], loggers: Iterable[Logger]) -> None:
     """Sends the single numbers of the reports to every logger, and the figures to those that take pictures.
 
-    Numbers are named ``<report>/<key>/<key>``; lists (one entry per image, say) stay in the JSON file.
+    Numbers are named ``<report>/<key>/<key>``; those of single subjects and lists (one entry per image, say) stay in
+    the JSON file.
     """
     reports = list(reports)
     for logger in loggers:
@@ -113,7 +114,7 @@ def _console_table(table: Table) -> ConsoleTable:
 
 def _flatten(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and key != "subjects":
             yield from _flatten(value, f"{prefix}/{key}")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield f"{prefix}/{key}", value
