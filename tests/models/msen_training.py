@@ -88,7 +88,7 @@ class Stop(pl.Callback):
 
 
 def train(
-    folder: Path, *, resume: bool = False, stop: Stop | Rates | None = None, **trainer: Any
+    folder: Path, *, resume: bool = False, watcher: Stop | Rates | None = None, **trainer: Any
 ) -> tuple[MSENModel, dict[str, float]]:
     """Trains as train.py does, with its callbacks; the model and the last metrics."""
     pl.seed_everything(3, workers=True, verbose=False)
@@ -103,7 +103,7 @@ def train(
     options = {"max_epochs": EPOCHS, "accelerator": "cpu", "deterministic": True, **trainer}
     fitter = pl.Trainer(
         default_root_dir=folder,
-        callbacks=[*callbacks, *([stop] if stop else [])],
+        callbacks=[*callbacks, *([watcher] if watcher else [])],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -129,8 +129,10 @@ def main() -> None:
     warnings.simplefilter("ignore")
     words = dict(word.split("=", 1) for word in sys.argv[2:])
     kill = words.pop("kill_in_epoch", None)
-    stop = None if kill is None else Stop(epoch=int(kill), kill=True)
-    model, metrics = train(Path(sys.argv[1]), stop=stop, **{name: json.loads(value) for name, value in words.items()})
+    watcher = None if kill is None else Stop(epoch=int(kill), kill=True)
+    model, metrics = train(
+        Path(sys.argv[1]), watcher=watcher, **{name: json.loads(value) for name, value in words.items()}
+    )
     if model.trainer.is_global_zero:
         (Path(sys.argv[1]) / "metrics.json").write_text(json.dumps(metrics))
 

@@ -41,7 +41,7 @@ def run_program(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_rate_falls_over_pre_training_and_is_fixed_after(tmp_path: Path) -> None:
     noted = Rates()
-    train(tmp_path, stop=noted)
+    train(tmp_path, watcher=noted)
     of_generator, of_discriminator = zip(*noted.rates, strict=True)
     assert of_generator == pytest.approx([LR, LR / 2, ADVERSARIAL_LR, ADVERSARIAL_LR])
     assert of_discriminator == pytest.approx([LR] * EPOCHS)
@@ -51,7 +51,7 @@ def test_the_rate_falls_over_pre_training_and_is_fixed_after(tmp_path: Path) -> 
 def test_a_run_that_failed_ends_like_one_that_did_not(tmp_path: Path, whole: Path, epoch: int) -> None:
     part = tmp_path / "part"
     with pytest.raises(RuntimeError, match="power cut"):
-        train(part, stop=Stop(epoch=epoch, kill=False))
+        train(part, watcher=Stop(epoch=epoch, kill=False))
     assert (part / "pretrained.ckpt").exists() == (epoch >= PRETRAIN)
     train(part, resume=True)
     for name in ("pretrained", "last", "best"):
