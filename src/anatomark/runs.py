@@ -61,8 +61,12 @@ def instantiate(node: Any) -> Any:
 
 
 def instantiate_all(nodes: DictConfig | None) -> list[Any]:
-    """Builds every entry of a group, such as all loggers; an entry set to null is left out."""
-    return [instantiate(node) for node in (nodes or {}).values() if node is not None]
+    """Builds every entry of a group, such as all loggers.
+
+    An entry set to null is left out, and so is one without a target: settings that a data set or experiment makes for an
+    entry that was not chosen.
+    """
+    return [instantiate(node) for node in (nodes or {}).values() if node is not None and "_target_" in node]
 
 
 def make_trainer(options: DictConfig | Mapping[str, Any], **parts: Any) -> "Trainer":
