@@ -22,7 +22,7 @@ class Trained:
         self.model = make_model(**options)
         self.logged: dict[str, float] = {}
         self.epoch = epoch
-        steps = self.model.configure_optimizers()
+        steps, _ = self.model.configure_optimizers()
         replaced = {
             "optimizers": lambda: steps,
             "manual_backward": lambda loss: loss.backward(),
@@ -163,7 +163,7 @@ def test_mixed_precision_judges_with_the_discriminator_just_taught(monkeypatch: 
     model.net.eval()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         attention = model.net(batch["image"]).attention.float().sigmoid()
-        monkeypatch.setattr(type(model.configure_optimizers()[0]), "step", lambda *_, **__: None)
+        monkeypatch.setattr(type(model.configure_optimizers()[0][0]), "step", lambda *_, **__: None)
         trained.step(batch, monkeypatch)
         judged = trained.logged["train/adversarial_loss"]
     with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
