@@ -18,6 +18,7 @@ from anatomark.runs import (
     find_checkpoint,
     instantiate,
     instantiate_all,
+    instantiate_trained,
     load_config,
     load_weights,
     make_trainer,
@@ -56,7 +57,7 @@ def train(cfg: DictConfig) -> float | None:
     datamodule.setup()
     if (cfg.monitor or "").startswith("val/") and not (datamodule.val_dataloader() and cfg.trainer.limit_val_batches):
         raise AnatomarkError(f"monitor={cfg.monitor} needs validation frames, and there are none; set monitor=null")
-    model = instantiate(cfg.model)
+    model = instantiate(cfg.model) if checkpoint is None else instantiate_trained(cfg.model)
     if checkpoint is not None:
         load_weights(model, checkpoint)  # Lightning loads it again; this says what is wrong with it
     loggers, callbacks = instantiate_all(cfg.get("logger")), instantiate_all(cfg.get("callbacks"))

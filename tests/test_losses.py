@@ -4,7 +4,14 @@ import pytest
 import torch
 from scipy.stats import entropy
 
-from anatomark.losses import adversarial_loss, attention_loss, density_kl, discriminator_loss
+from anatomark.losses import (
+    adversarial_loss,
+    attention_loss,
+    check_attention_loss,
+    density_kl,
+    discriminator_loss,
+)
+from anatomark.types import AnatomarkError
 
 
 def test_equals_scipy_and_ignores_empty_cells() -> None:
@@ -49,6 +56,13 @@ def test_attention_loss_is_the_mean_over_cells_and_watched_frames(kind: str) -> 
     loss.backward()
     assert (logits.grad[1] == 0).all()
     assert (logits.grad[0] != 0).all()
+
+
+def test_an_unknown_attention_loss_is_refused_not_taken_for_another() -> None:
+    for known in ("bce", "mse"):
+        check_attention_loss(known)
+    with pytest.raises(AnatomarkError, match="saliency_loss is BCE; it must be bce or mse"):
+        check_attention_loss("BCE")
 
 
 def test_without_gaze_there_is_nothing_to_learn_from_it() -> None:

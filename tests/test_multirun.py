@@ -84,3 +84,17 @@ def test_choices_of_the_first_run_are_not_forced_upon_the_others(tmp_path: Path)
     configs = load_configs(runs, composed, ["model=msen", "data=phantom", "run=[a,b]", "epochs=9"])
     assert [config.model for config in configs] == [{"width": 16}, {"depth": 5}]
     assert [config.epochs for config in configs] == [9, 9]
+
+
+def test_a_checkpoint_named_by_the_command_line_replaces_those_of_the_rows(tmp_path: Path) -> None:
+    save_config(configuration(rows={"early": "pretrained", "late": "last"}, checkpoint="last"), tmp_path, CHOICES)
+
+    def rows(**changed: Any) -> Any:
+        composed = configuration(**{"rows": {"early": "pretrained", "late": "last"}, "checkpoint": "last", **changed})
+        words = [f"{key}={value}" for key, value in changed.items()]
+        (config,) = load_configs([tmp_path], composed, words)
+        return config.checkpoint, config.rows
+
+    assert rows() == ("last", {"early": "pretrained", "late": "last"})
+    assert rows(checkpoint="best") == ("best", None)
+    assert rows(checkpoint="best", rows={"mine": "best"}) == ("best", {"mine": "best"})

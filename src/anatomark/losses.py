@@ -1,13 +1,25 @@
 """Training losses."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from anatomark.types import AnatomarkError
+
 AttentionLoss = Literal["bce", "mse"]
+
+
+def check_attention_loss(kind: str) -> None:
+    """Refuses a name that :func:`attention_loss` does not know.
+
+    Raises:
+        AnatomarkError: names it.
+    """
+    if kind not in get_args(AttentionLoss):
+        raise AnatomarkError(f"model.saliency_loss is {kind}; it must be {' or '.join(get_args(AttentionLoss))}")
 
 
 def density_kl(logits: Float[Tensor, "b h w"], target: Float[Tensor, "b h w"]) -> Float[Tensor, ""]:

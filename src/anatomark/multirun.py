@@ -53,6 +53,8 @@ def _expand(folder: Path) -> list[Path]:
 def load_configs(runs: Sequence[Path], cfg: DictConfig, words: Sequence[str]) -> list[DictConfig]:
     """The configurations of runs with what the command line changes in them.
 
+    ``checkpoint=`` alone means that checkpoint of each run, in place of those that the run's own rows name.
+
     Args:
         runs: run folders.
         cfg: what Hydra composed from the choices of the first run and the command line.
@@ -61,7 +63,12 @@ def load_configs(runs: Sequence[Path], cfg: DictConfig, words: Sequence[str]) ->
     saved = [load_config(run) for run in runs]
     # The choices of the first run are among the words to compose with; the other runs made their own.
     made = {choice_word(group, choice) for group, choice in saved[0].choices.items() if choice}
-    return [merge_overrides(config, cfg, [word for word in words if word not in made]) for config in saved]
+    merged = [merge_overrides(config, cfg, [word for word in words if word not in made]) for config in saved]
+    keys = {word.split("=", 1)[0].lstrip("+~").split(".")[0] for word in words}
+    if "checkpoint" in keys and "rows" not in keys:
+        for config in merged:
+            config.rows = None
+    return merged
 
 
 def _job_order(run: Path) -> tuple[Any, ...]:

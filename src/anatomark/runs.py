@@ -60,11 +60,22 @@ def instantiate(node: Any) -> Any:
     return hydra_instantiate(node, _convert_="all", _execution_whitelist_=EXECUTION_WHITELIST)
 
 
+def instantiate_trained(model: Any) -> Any:
+    """As :func:`instantiate`, for a model whose checkpoint is loaded next: the files it started from may be gone."""
+    model = model.copy() if isinstance(model, DictConfig) else model
+    nodes = [model] if isinstance(model, DictConfig) else []
+    for node in nodes:
+        if str(node.get("_target_")).startswith("anatomark.nets.") and "weights" in node:
+            node.weights = None
+        nodes += [child for child in node.values() if isinstance(child, DictConfig)]
+    return instantiate(model)
+
+
 def instantiate_all(nodes: DictConfig | None) -> list[Any]:
     """Builds every entry of a group, such as all loggers.
 
-    An entry set to null is left out, and so is one without a target: settings that a data set or experiment makes for an
-    entry that was not chosen.
+    An entry set to null is left out, and so is one without a target: settings that a data set or experiment makes for
+    an entry that was not chosen.
     """
     return [instantiate(node) for node in (nodes or {}).values() if node is not None and "_target_" in node]
 

@@ -133,6 +133,8 @@ def main() -> None:
     model, metrics = train(
         Path(sys.argv[1]), watcher=watcher, **{name: json.loads(value) for name, value in words.items()}
     )
+    learnt = {name: value.detach() for name, value in model.named_parameters()}
+    torch.save(learnt, Path(sys.argv[1]) / f"rank{model.trainer.global_rank}.pt")
     if model.trainer.is_global_zero:
         (Path(sys.argv[1]) / "metrics.json").write_text(json.dumps(metrics))
 

@@ -218,7 +218,12 @@ def test_frames_without_a_class_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [({"pretrain_epochs": -1}, "pretrain_epochs is -1"), ({"saliency_weight": [1.0]}, "give two numbers")],
+    [
+        ({"pretrain_epochs": -1}, "pretrain_epochs is -1"),
+        ({"saliency_weight": [1.0]}, "give two numbers"),
+        ({"adversarial_weight": -0.1}, "adversarial_weight is -0.1"),
+        ({"real_target": 1.1}, "real_target is 1.1"),
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(option: dict[str, Any], message: str) -> None:
     with pytest.raises(AnatomarkError, match=message):

@@ -88,6 +88,8 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert {"train/adversarial_loss", "train/discriminator_loss", "val/loss", "val/f1", "val/nss"} <= metrics.keys()
+    # Each process saw other frames, so that only shared gradients keep their weights alike.
+    assert_same(*(torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)))
     last, pretrained = state(tmp_path, "last"), state(tmp_path, "pretrained")
     assert all(torch.isfinite(value).all() for value in last.values())
     changed = {key.split(".")[0] for key in last if not torch.equal(last[key], pretrained[key])}

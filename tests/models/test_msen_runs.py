@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from anatomark.data.frames_writer import RawFrame, write_frames
+from anatomark.nets.sononet import SonoNet
 from commands import SCREEN, Commands
 from frames_fixture import make_frame
 
@@ -103,3 +104,14 @@ def test_mixed_precision_keeps_whole_weights(commands: Commands, abdomens: Path)
     assert all(value.dtype == torch.float32 for key, value in state.items() if value.is_floating_point())
     assert all(bool(torch.isfinite(value).all()) for value in state.values())
     assert (run / "checkpoints" / "pretrained.ckpt").exists()
+
+
+def test_a_trained_run_needs_the_published_weights_no_longer(commands: Commands, abdomens: Path) -> None:
+    published = commands.folder / "SonoNet16.pth"
+    torch.save(SonoNet().state_dict(), published)
+    run = train(commands, abdomens, "classifier", "model=sononet16", f"cai.weights={published}")
+    published.unlink()
+    ended = commands("evaluate.py", f"run={run}", "evaluator=[classification]")
+    assert ended.code == 0, ended.err
+    ended = commands("train.py", f"run={run}", "resume=true", "epochs=5")
+    assert ended.code == 0, ended.err

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from anatomark.evaluators.folds import spread
 from anatomark.evaluators.maps import full_size_map, main_map
-from anatomark.evaluators.saliency_report import build_tables, describe_conventions
+from anatomark.evaluators.saliency_report import WEIGHTING_TEXT, build_tables, describe_conventions
 from anatomark.evaluators.saliency_scores import FrameScores
 from anatomark.evaluators.training_attention import TrainingAttention, target_density
 from anatomark.geometry.attention import Weighting
@@ -62,6 +62,9 @@ class SaliencyEvaluator:
         seed: seed of these draws.
         batch_size: frames scored at once.
         n_examples: frames in the picture.
+
+    Raises:
+        AnatomarkError: there is no such weighting.
     """
 
     splits = (TEST_SPLIT,)
@@ -79,6 +82,8 @@ class SaliencyEvaluator:
         batch_size: int = 16,
         n_examples: int = 6,
     ) -> None:
+        if weighting not in WEIGHTING_TEXT:
+            raise AnatomarkError(f"gaze_weighting is {weighting}; it must be {' or '.join(WEIGHTING_TEXT)}")
         self.sigma = sigma
         self.weighting: Weighting = weighting
         self.baseline_floor = baseline_floor

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.losses import AttentionLoss, attention_loss
+from anatomark.losses import AttentionLoss, attention_loss, check_attention_loss
 from anatomark.models.base import BaseModel, require_finite
 from anatomark.models.scores import MapScores
 from anatomark.models.targets import attention_target, watched_frames
@@ -21,12 +21,16 @@ class AttentionMapModel(BaseModel):
         sigma_px: standard deviation of a fixation's Gaussian, px of the network's input.
         saliency_loss: "bce" or "mse", see :func:`~anatomark.losses.attention_loss`.
         **optimisation: see :class:`BaseModel`.
+
+    Raises:
+        AnatomarkError: there is no such loss.
     """
 
     def __init__(
         self, *, net: AttentionNet, sigma_px: float = 30.0, saliency_loss: AttentionLoss = "bce", **optimisation: Any
     ) -> None:
         super().__init__(**optimisation)
+        check_attention_loss(saliency_loss)
         self.net = net
         self.sigma_px = sigma_px
         self.saliency_loss = saliency_loss

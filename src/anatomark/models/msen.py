@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from anatomark.losses import AttentionLoss, adversarial_loss, attention_loss, discriminator_loss
+from anatomark.losses import AttentionLoss, adversarial_loss, attention_loss, check_attention_loss, discriminator_loss
 from anatomark.models.base import BaseModel, OptimizerFactory, SchedulerFactory, require_finite
 from anatomark.models.scores import ClassScores, MapScores
 from anatomark.models.targets import attention_target, require_labels, watched_frames
@@ -68,6 +68,11 @@ class MSENModel(BaseModel):
                 f"model.saliency_weight is {list(saliency_weight)}; give two numbers, those at the start and at the end"
                 " of pre-training"
             )
+        if not adversarial_weight >= 0:
+            raise AnatomarkError(f"model.adversarial_weight is {adversarial_weight}; it must be 0 (no phase) or more")
+        if not 0 < real_target <= 1:
+            raise AnatomarkError(f"model.real_target is {real_target}, no probability of a real map; make it 0.9 or 1")
+        check_attention_loss(saliency_loss)
         self.automatic_optimization = False
         self.net = net
         self.discriminator = discriminator
