@@ -34,7 +34,8 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 
 def run_program(*words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    # As many threads as here: sums of floats depend on it.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "MASTER_ADDR": "127.0.0.1"}
     command = [sys.executable, str(PROGRAM), *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
 
