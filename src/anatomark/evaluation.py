@@ -19,6 +19,7 @@ from anatomark.report.map_figures import attention_map, draw_map_grid
 from anatomark.report.writer import name_data_set
 from anatomark.rows import Part, Row
 from anatomark.runs import (
+    chosen,
     display_path,
     find_checkpoint,
     instantiate,
@@ -123,8 +124,7 @@ def make_evaluators(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         AnatomarkError: none is left.
     """
-    # Without a target, a node holds options that a data set sets for an evaluator that was not chosen.
-    named = {str(name): node for name, node in (cfg.get("evaluator") or {}).items() if node and "_target_" in node}
+    named = chosen(cfg.get("evaluator"))
     skipped = [name for name in cfg.get("skip_evaluators") or [] if name in named]
     if len(skipped) == len(named):
         reason = f"{', '.join(skipped)} cannot apply to {cfg.choices.model}" if skipped else "the data set names none"

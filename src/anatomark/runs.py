@@ -71,13 +71,18 @@ def instantiate_trained(model: Any) -> Any:
     return instantiate(model)
 
 
-def instantiate_all(nodes: DictConfig | None) -> list[Any]:
-    """Builds every entry of a group, such as all loggers.
+def chosen(nodes: DictConfig | None) -> dict[str, Any]:
+    """The entries of a group by name.
 
     An entry set to null is left out, and so is one without a target: settings that a data set or experiment makes for
     an entry that was not chosen.
     """
-    return [instantiate(node) for node in (nodes or {}).values() if node is not None and "_target_" in node]
+    return {str(name): node for name, node in (nodes or {}).items() if node is not None and "_target_" in node}
+
+
+def instantiate_all(nodes: DictConfig | None) -> list[Any]:
+    """Builds every chosen entry of a group, such as all loggers."""
+    return [instantiate(node) for node in chosen(nodes).values()]
 
 
 def make_trainer(options: DictConfig | Mapping[str, Any], **parts: Any) -> "Trainer":

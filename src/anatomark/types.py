@@ -100,8 +100,8 @@ class Batch(TypedDict):
 
     samples: list[Sample]
     image: Float[Tensor, "b c h w"]
-    fixations: NotRequired[Float[Tensor, "b n 3"]]
-    has_gaze: NotRequired[Bool[Tensor, "b"]]
+    fixations: Float[Tensor, "b n 3"]
+    has_gaze: Bool[Tensor, "b"]
     label: NotRequired[Int[Tensor, "b"]]
 
 

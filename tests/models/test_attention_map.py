@@ -73,7 +73,7 @@ def test_validation_scores_the_predicted_maps() -> None:
 @torch.no_grad()
 def test_without_any_gaze_there_are_no_map_scores() -> None:
     model, batch = make_model(), collate(make_samples(2))
-    del batch["fixations"], batch["has_gaze"]
+    batch |= {"fixations": torch.zeros(2, 0, 3), "has_gaze": torch.zeros(2, dtype=torch.bool)}
     model.validation_step(batch, 0)
     model.on_validation_epoch_end()
     assert set(model.logged) == {"val/loss"}

@@ -8,7 +8,7 @@ from torch import Tensor
 from anatomark.losses import AttentionLoss, attention_loss, check_attention_loss
 from anatomark.models.base import BaseModel, require_finite
 from anatomark.models.scores import MapScores
-from anatomark.models.targets import attention_target, watched_frames
+from anatomark.models.targets import attention_target
 from anatomark.nets.msen import AttentionNet
 from anatomark.types import Batch, Prediction
 
@@ -41,18 +41,6 @@ class AttentionMapModel(BaseModel):
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("val", batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self.log_dict(self.scores.compute("val"), sync_dist=True)
-
-    def on_test_epoch_end(self) -> None:
-        self.log_dict(self.scores.compute("test"), sync_dist=True)
-
     def predict(self, batch: Batch) -> list[Prediction]:
         attention, features = self.net(batch["image"])
         maps = require_finite(attention, "the attention network").float().sigmoid()
@@ -61,12 +49,15 @@ class AttentionMapModel(BaseModel):
             for sample, one, vectors in zip(batch["samples"], maps, features, strict=True)
         ]
 
-    def _score(self, stage: str, batch: Batch) -> None:
+    def score(self, stage: str, batch: Batch) -> None:
         attention = self.net(batch["image"]).attention
         self.log(f"{stage}/loss", self._loss(attention, batch), batch_size=len(attention), sync_dist=True)
         target = attention_target(batch, sigma=self.sigma_px, stride=1)
         self.scores.update(stage, attention.float().sigmoid(), target, batch)
 
+    def scores_of(self, stage: str) -> dict[str, Tensor]:
+        return self.scores.compute(stage)
+
     def _loss(self, attention: Tensor, batch: Batch) -> Tensor:
         target = attention_target(batch, sigma=self.sigma_px, stride=self.net.stride)
-        return attention_loss(attention, target, watched_frames(batch), kind=self.saliency_loss)
+        return attention_loss(attention, target, batch["has_gaze"], kind=self.saliency_loss)

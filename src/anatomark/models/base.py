@@ -1,4 +1,4 @@
-"""What every model shares: optimisation and the one way out, :meth:`BaseModel.predict`."""
+"""What every model shares: optimisation, validation and test scores, and the one way out, :meth:`BaseModel.predict`."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
@@ -17,7 +17,8 @@ SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
 
 class BaseModel(pl.LightningModule):
-    """A network with its losses; subclasses write ``training_step`` and :meth:`predict`.
+    """A network with its losses; subclasses write ``training_step``, :meth:`score`, :meth:`scores_of` and
+    :meth:`predict`.
 
     Args:
         optimizer: makes the optimiser from the trainable parameters.
@@ -40,6 +41,26 @@ class BaseModel(pl.LightningModule):
     @abstractmethod
     def predict(self, batch: Batch) -> list[Prediction]:
         """Returns one prediction per sample of the batch, in order, on the model's device."""
+
+    @abstractmethod
+    def score(self, stage: str, batch: Batch) -> None:
+        """Adds a batch to the scores of a stage, "val" or "test"."""
+
+    @abstractmethod
+    def scores_of(self, stage: str) -> dict[str, Tensor]:
+        """The scores of a stage over all ranks as ``<stage>/<name>``, and starts anew."""
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.score("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.score("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self.scores_of("val"), sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self.scores_of("test"), sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         return self.predict(batch)

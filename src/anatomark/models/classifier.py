@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from anatomark.models.base import BaseModel, require_finite
 from anatomark.models.scores import ClassScores
-from anatomark.models.targets import attention_target, require_labels, watched_frames
+from anatomark.models.targets import attention_target, require_labels
 from anatomark.nets.sononet import ClassifierOutput
 from anatomark.types import AnatomarkError, Batch, Prediction
 
@@ -50,18 +50,6 @@ class ClassifierModel(BaseModel):
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("val", batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self.log_dict(self.scores.compute("val"), sync_dist=True)
-
-    def on_test_epoch_end(self) -> None:
-        self.log_dict(self.scores.compute("test"), sync_dist=True)
-
     def predict(self, batch: Batch) -> list[Prediction]:
         output = self._classify(batch)
         classes = require_finite(output.logits, "the classifier").float()
@@ -78,7 +66,7 @@ class ClassifierModel(BaseModel):
     def _input(self, name: str, batch: Batch) -> Tensor:
         if name == "image":
             return batch["image"]
-        watched = watched_frames(batch).tolist()
+        watched = batch["has_gaze"].tolist()
         if not all(watched):
             unwatched = batch["samples"][watched.index(False)]["key"]
             raise AnatomarkError(
@@ -87,11 +75,14 @@ class ClassifierModel(BaseModel):
             )
         return attention_target(batch, sigma=self.sigma_px, stride=1)[:, None]
 
-    def _score(self, stage: str, batch: Batch) -> None:
+    def score(self, stage: str, batch: Batch) -> None:
         output = self._classify(batch)
         loss = self._loss(output, batch)
         self.log(f"{stage}/loss", loss, batch_size=len(output.logits), sync_dist=True)
         self.scores.update(stage, output.logits, require_labels(batch))
+
+    def scores_of(self, stage: str) -> dict[str, Tensor]:
+        return self.scores.compute(stage)
 
     def _loss(self, output: ClassifierOutput, batch: Batch) -> Tensor:
         return F.cross_entropy(output.logits.float(), require_labels(batch))

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from anatomark.losses import AttentionLoss, adversarial_loss, attention_loss, check_attention_loss, discriminator_loss
 from anatomark.models.base import BaseModel, OptimizerFactory, SchedulerFactory, require_finite
 from anatomark.models.scores import ClassScores, MapScores
-from anatomark.models.targets import attention_target, require_labels, watched_frames
+from anatomark.models.targets import attention_target, require_labels
 from anatomark.nets.msen import Discriminator, Generator, GeneratorOutput
 from anatomark.types import AnatomarkError, Batch, Prediction
 
@@ -137,18 +137,6 @@ class MSENModel(BaseModel):
         self.untoggle_optimizer(generator)
         self._log_losses("train", total, losses, batch)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("val", batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_scores("val")
-
-    def on_test_epoch_end(self) -> None:
-        self._log_scores("test")
-
     def predict(self, batch: Batch) -> list[Prediction]:
         logits, attention, features = self.net(batch["image"])
         maps = require_finite(attention, "the generator").float().sigmoid()
@@ -165,7 +153,7 @@ class MSENModel(BaseModel):
 
     def _losses(self, output: GeneratorOutput, real: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {
-            "saliency": attention_loss(output.attention, real, watched_frames(batch), kind=self.saliency_loss),
+            "saliency": attention_loss(output.attention, real, batch["has_gaze"], kind=self.saliency_loss),
             "class": F.cross_entropy(output.logits.float(), require_labels(batch)),
         }
 
@@ -173,15 +161,15 @@ class MSENModel(BaseModel):
         fake = output.attention.detach().float().sigmoid()
         logits = self.discriminator(batch["image"].repeat(2, 1, 1, 1), torch.cat([real, fake]))
         of_real, of_fake = logits.chunk(2)
-        return discriminator_loss(of_real, of_fake, watched_frames(batch), real_target=self.real_target)
+        return discriminator_loss(of_real, of_fake, batch["has_gaze"], real_target=self.real_target)
 
     def _adversarial_loss(self, output: GeneratorOutput, batch: Batch) -> Tensor:
         self.discriminator.eval()
         logits = self.discriminator(batch["image"], output.attention.float().sigmoid())
         self.discriminator.train()
-        return adversarial_loss(logits, watched_frames(batch))
+        return adversarial_loss(logits, batch["has_gaze"])
 
-    def _score(self, stage: str, batch: Batch) -> None:
+    def score(self, stage: str, batch: Batch) -> None:
         output = self.net(batch["image"])
         target = attention_target(batch, sigma=self.sigma_px, stride=1)
         losses = self._losses(output, F.avg_pool2d(target, self.net.stride), batch)
@@ -190,8 +178,8 @@ class MSENModel(BaseModel):
         self.class_scores.update(stage, output.logits, require_labels(batch))
         self.map_scores.update(stage, output.attention.float().sigmoid(), target, batch)
 
-    def _log_scores(self, stage: str) -> None:
-        self.log_dict(self.class_scores.compute(stage) | self.map_scores.compute(stage), sync_dist=True)
+    def scores_of(self, stage: str) -> dict[str, Tensor]:
+        return self.class_scores.compute(stage) | self.map_scores.compute(stage)
 
     def _log_losses(self, stage: str, total: Tensor, losses: dict[str, Tensor], batch: Batch) -> None:
         named = {"loss": total} | {f"{name}_loss": loss for name, loss in losses.items()}

@@ -56,18 +56,6 @@ class SaliencyModel(BaseModel):
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(logits))
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("val", batch, self._once(batch["image"])[0])
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score("test", batch, self._augmented(batch["image"])[0])
-
-    def on_validation_epoch_end(self) -> None:
-        self.log_dict(self.scores.compute("val"))
-
-    def on_test_epoch_end(self) -> None:
-        self.log_dict(self.scores.compute("test"))
-
     def predict(self, batch: Batch) -> list[Prediction]:
         density, features = self._augmented(batch["image"])
         maps = _to_maps(require_finite(density, "the saliency network"))
@@ -76,9 +64,13 @@ class SaliencyModel(BaseModel):
             for sample, saliency, vectors in zip(batch["samples"], maps, features, strict=True)
         ]
 
-    def _score(self, stage: str, batch: Batch, density: Tensor) -> None:
+    def score(self, stage: str, batch: Batch) -> None:
+        density, _ = (self._augmented if stage == "test" else self._once)(batch["image"])
         # Scored as they are predicted, so that an evaluation of the stored maps rounds alike.
         self.scores.update(stage, _to_maps(density), self._target(batch, 1), batch)
+
+    def scores_of(self, stage: str) -> dict[str, Tensor]:
+        return self.scores.compute(stage)
 
     def _augmented(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self._once(images) if self.tta is None else self.tta(self._once, images)

@@ -6,7 +6,6 @@ from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
 
 from anatomark.metrics.saliency import SaliencyMetrics
-from anatomark.models.targets import watched_frames
 from anatomark.types import AnatomarkError, Batch
 
 STAGES = ("val", "test")
@@ -29,7 +28,7 @@ class MapScores(nn.Module):
             target: the sonographers' attention at full size, as density or map.
             batch: the frames.
         """
-        watched = watched_frames(batch)
+        watched = batch["has_gaze"]
         if watched.any():
             subjects = [sample["subject"] for sample in batch["samples"]]
             self.metrics[stage].update(maps.float(), target, batch["fixations"], subjects)  # type: ignore[operator]

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from anatomark.geometry.attention import render_map
@@ -21,16 +21,9 @@ def attention_target(batch: Batch, *, sigma: float, stride: int) -> Float[Tensor
     """
     image = batch["image"]
     height, width = image.shape[-2:]
-    gaze = batch.get("fixations", image.new_zeros(len(image), 0, 3))
     with torch.autocast(image.device.type, enabled=False):  # half precision would move the maxima off 1
-        attention = render_map(gaze, size=(height, width), sigma=sigma, weighting="equal")
+        attention = render_map(batch["fixations"], size=(height, width), sigma=sigma, weighting="equal")
         return F.avg_pool2d(attention[:, None], stride)[:, 0]
-
-
-def watched_frames(batch: Batch) -> Bool[Tensor, "b"]:
-    """The frames whose gaze was recorded, whether or not it rested on anything."""
-    image = batch["image"]
-    return batch.get("has_gaze", torch.zeros(len(image), dtype=torch.bool, device=image.device))
 
 
 def require_labels(batch: Batch) -> Int[Tensor, "b"]:
