@@ -7,7 +7,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from anatomark.comparison import compare
 from anatomark.report.tables import check_table, lay_out
 from anatomark.types import AnatomarkError, Report
-from row_reports import classified, listed, scored
+from row_reports import boxed, classified, listed, recalled, scored
 
 GOOD = {"a": (8, 1, 2, 20), "b": (9, 0, 1, 15), "c": (5, 2, 0, 30), "d": (7, 1, 3, 12)}
 POOR = {"a": (5, 3, 5, 18), "b": (6, 2, 4, 13), "c": (4, 5, 1, 27), "d": (2, 1, 8, 12)}
@@ -78,6 +78,54 @@ def test_saliency_is_the_mean_over_subjects_beside_the_mean_map() -> None:
     assert test["difference"] == pytest.approx(0.1)
     assert test["p"] == pytest.approx(1 / 8, abs=0.02)
     assert report.tables[0].rows[-1] == ["mean map", 0.0, 0.1, 0.2, 0.3, 0.5]
+
+
+RIGHT = {
+    "a": {"head": (4, 4), "spine": (2, 1), "background": (3, 0)},
+    "b": {"head": (6, 5), "spine": (0, 0), "background": (3, 3)},
+    "c": {"head": (5, 4), "spine": (3, 3), "background": (0, 0)},
+    "d": {"head": (5, 3), "spine": (5, 2), "background": (1, 1)},
+}
+
+
+def test_recall_per_class_and_its_average_without_the_excluded() -> None:
+    worse = {s: {name: (n, correct // 2) for name, (n, correct) in classes.items()} for s, classes in RIGHT.items()}
+    rows = [recalled("good", RIGHT), recalled("poor", worse)]
+    report = compare(rows, reference="good", published={"poor": [91.2, 92.2, 84.0]})
+    found = report.values["rows"]["good"]
+    head, spine = 16 / 20, 6 / 10
+    assert (found["head"], found["spine"], found["average_recall"]) == pytest.approx((head, spine, (head + spine) / 2))
+    assert "background" not in found
+    folds = [(9 / 10 + 1 / 2) / 2, (7 / 10 + 5 / 8) / 2]  # of subjects a and b, c and d
+    assert [fold["average_recall"] for fold in found["folds"]] == pytest.approx(folds)
+    halves = (2 + 2 + 2 + 1) / 20, (0 + 0 + 1 + 1) / 10
+    difference = (head + spine - sum(halves)) / 2
+    assert report.values["paired"]["poor"]["average_recall"]["difference"] == pytest.approx(difference)
+    scores, *others = report.tables
+    assert scores.columns[1:4] == ["average, %", "head, %", "spine, %"]
+    assert scores.rows[1][4:] == [91.2, 92.2, 84.0]
+    assert others[-1].rows == [["good", "good", 0.5], ["poor", "poor", 0.5]]  # the evaluator's own
+    assert report.figures == {"good: Confusion": "good", "poor: Confusion": "poor"}
+    for table in report.tables:
+        check_table(table, "classification")
+
+
+def test_a_class_without_frames_in_a_fold_is_not_measured_there() -> None:
+    only_heads = {s: {**classes, "spine": (0, 0)} if s in "ab" else classes for s, classes in RIGHT.items()}
+    found = compare([recalled("x", only_heads)], reference="x", published={}).values["rows"]["x"]
+    assert found["folds"][0]["spine"] is None
+    assert found["folds"][0]["average_recall"] == pytest.approx(9 / 10)
+    assert found["spine"] == pytest.approx(5 / 8)
+
+
+def test_the_mean_iou_is_over_the_frames_of_a_class_then_over_classes() -> None:
+    boxes = {"a": {"head": (3, 0.5), "spine": (1, 0.2)}, "b": {"head": (1, 0.9)}, "c": {"spine": (3, 0.4)}}
+    report = compare([boxed("x", boxes)], reference="x", published={})
+    assert report.values["rows"]["x"]["mean_iou"] == pytest.approx(((1.5 + 0.9) / 4 + (0.2 + 1.2) / 4) / 2)
+    assert report.tables[0].columns == ["row", "mean IoU"]
+    unlabelled = {"a": {"": (3, 0.5)}, "b": {"": (1, 0.9)}, "c": {"": (2, 0.3)}}
+    report = compare([boxed("x", unlabelled)], reference="x", published={})
+    assert report.values["rows"]["x"]["mean_iou"] == pytest.approx((1.5 + 0.9 + 0.6) / 6)
 
 
 def test_rows_of_one_fold_have_no_spread() -> None:

@@ -16,10 +16,21 @@ from anatomark.runs import EXECUTION_WHITELIST, POINTERS, instantiate, instantia
 from commands import CONF
 
 # Groups of which a run takes one option; of the others it takes a list.
-SINGLE = ("backbone", "callbacks", "data", "discovery", "engine", "experiment", "model", "recipe", "trainer")
+SINGLE = (
+    "backbone",
+    "callbacks",
+    "data",
+    "discovery",
+    "engine",
+    "experiment",
+    "features",
+    "model",
+    "recipe",
+    "trainer",
+)
 LISTS = ("evaluator", "logger")
 # First word of a recipe -> a model it is made for.
-MODEL_OF = {"saliency": "saliency", "cai": "msen", "sononet": "sononet16"}
+MODEL_OF = {"saliency": "saliency", "cai": "msen", "sononet": "sononet16", "toussaint": "soft_proposal"}
 FILES = sorted(path for path in CONF.rglob("*.yaml"))
 OPTIONS = [(path.parent.name, path.stem) for path in FILES if path.parent.parent == CONF]
 
@@ -47,6 +58,8 @@ def composed(*words: str, script: str = "train") -> DictConfig:
 
 def words_for(group: str, option: str) -> list[str]:
     words = [f"{group}=[{option}]" if group in LISTS else f"{group}={option}"]
+    if group == "features":
+        words.append("model=soft_proposal")
     if group == "recipe":
         words.append(f"model={MODEL_OF[option.split('_')[0]]}")
     if option == "droste2020_fetal_brain":

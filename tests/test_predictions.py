@@ -23,6 +23,7 @@ def make_prediction(key: str = "s0_TV", seed: int = 0) -> Prediction:
         "map_stride": 8,
         "logits": torch.randn(3, generator=draw),
         "features": torch.randn(5, 8, 12, generator=draw),
+        "other_maps": {"Grad-CAM": torch.rand(2, 8, 12, generator=draw), "a/b": torch.rand(1, 8, 12, generator=draw)},
         "points": {"csp": torch.tensor([1.25, 2.5]), "lv/left": torch.tensor([3.0, 4.0])},
     }
 
@@ -34,8 +35,9 @@ def test_a_prediction_comes_back_as_it_was(tmp_path: Path) -> None:
     assert torch.equal(read["maps"], given["maps"])
     assert torch.equal(read["logits"], given["logits"])
     assert (read["key"], read["map_stride"], read["run"]) == ("s0_TV", 8, "runs/a")
-    assert read["points"].keys() == given["points"].keys()
-    assert all(torch.equal(read["points"][name], xy) for name, xy in given["points"].items())
+    for found, expected in ((read["points"], given["points"]), (read["other_maps"], given["other_maps"])):
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
     # Half precision: 11 significant bits.
     assert read["features"].dtype == torch.float32
     torch.testing.assert_close(read["features"], given["features"], rtol=2**-11, atol=1e-6)

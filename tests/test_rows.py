@@ -15,7 +15,7 @@ def grouped(*runs: dict[str, Any]) -> list[Row]:
     configs = [
         OmegaConf.create(
             {"choices": {"model": run["model"]}, "checkpoint": "best", "data": {"fold": run["fold"]}}
-            | {key: run[key] for key in ("rows",) if key in run}
+            | {key: run[key] for key in ("row", "rows") if key in run}
         )
         for run in runs
     ]
@@ -34,6 +34,11 @@ def test_a_run_is_a_row_named_after_its_model() -> None:
         {"model": "other", "fold": 1},
     )
     assert described(rows) == {"net": [("1", "best"), ("0", "best")], "other": [("2", "best"), ("3", "best")]}
+
+
+def test_a_run_names_its_own_row() -> None:
+    rows = grouped(*({"model": "net", "fold": 0, "row": name} for name in ("ResNet18-SP", "VGG13-SP")))
+    assert described(rows) == {"ResNet18-SP": [("0", "best")], "VGG13-SP": [("1", "best")]}
 
 
 def test_one_training_gives_several_rows() -> None:

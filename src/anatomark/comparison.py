@@ -11,7 +11,7 @@ from jaxtyping import Float
 from anatomark.evaluators.folds import spread
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
 from anatomark.metrics.paired import swap_test
-from anatomark.summaries import SUMMARIES, Summary
+from anatomark.summaries import Summary, summary_of
 from anatomark.types import AnatomarkError, Report, Table
 
 Line = list[str | float | int]
@@ -44,9 +44,9 @@ def compare(rows: Sequence[ComparedRow], *, reference: str, published: Mapping[s
         AnatomarkError: the rows were scored differently, or cannot be.
     """
     _check_conventions(rows)
-    first, summary = rows[0].report, _summary_of(rows)
+    first, summary, stacked = rows[0].report, summary_of(rows[0].report), stack(rows)
     if summary is None:
-        return stack(rows)
+        return stacked
     _check_published(published, first.name, summary)
     numbers = {row.name: _per_subject(row, summary) for row in rows}
     found = {row.name: _score_row(row, numbers[row.name], summary) for row in rows}
@@ -58,7 +58,9 @@ def compare(rows: Sequence[ComparedRow], *, reference: str, published: Mapping[s
     if paired:
         tables.append(_paired_table(paired, reference, summary))
     values = {"rows": found, "reference": reference if paired else None, "paired": paired}
-    return Report(name=first.name, title=first.title, values=values, tables=tables)
+    figures = stacked.figures if summary.stacked else {}
+    tables += stacked.tables if summary.stacked else []
+    return Report(name=first.name, title=first.title, values=values, tables=tables, figures=figures)
 
 
 def stack(rows: Sequence[ComparedRow]) -> Report:
@@ -105,18 +107,9 @@ def _check_published(published: Mapping[str, Sequence[float]], evaluator: str, s
             )
 
 
-def _summary_of(rows: Sequence[ComparedRow]) -> Summary | None:
-    """How the rows are summed up; None where the evaluator has no summary or a subject lacks one of its numbers."""
-    summary = SUMMARIES.get(rows[0].report.name)
-    subjects = [numbers for row in rows for numbers in row.report.values.get("subjects", {}).values()]
-    if summary is None or not subjects or not all(numbers.keys() >= set(summary.per_subject) for numbers in subjects):
-        return None
-    return summary
-
-
 def _per_subject(row: ComparedRow, summary: Summary) -> dict[str, list[float]]:
-    subjects: dict[str, dict[str, float]] = row.report.values["subjects"]
-    return {subject: [float(numbers[name]) for name in summary.per_subject] for subject, numbers in subjects.items()}
+    subjects: dict[str, dict[str, Any]] = row.report.values["subjects"]
+    return {subject: [float(number) for number in summary.numbers(values)] for subject, values in subjects.items()}
 
 
 def _score_row(row: ComparedRow, numbers: Mapping[str, list[float]], summary: Summary) -> dict[str, Any]:

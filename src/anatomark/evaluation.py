@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -18,15 +17,7 @@ from anatomark.predictions import PooledPredictions, PredictionWriter, RunPredic
 from anatomark.report.map_figures import attention_map, draw_map_grid
 from anatomark.report.writer import name_data_set
 from anatomark.rows import Part, Row
-from anatomark.runs import (
-    chosen,
-    display_path,
-    find_checkpoint,
-    instantiate,
-    instantiate_trained,
-    load_weights,
-    make_trainer,
-)
+from anatomark.runs import chosen, display_path, instantiate, load_model, make_trainer
 from anatomark.shared_frames import SharedFrames
 from anatomark.types import AnatomarkError, Prediction, Report, Sample
 
@@ -198,12 +189,7 @@ def predict(part: Part, shared: SharedFrames, predicted: Sequence[str], sampled:
     Returns:
         The samples of all these splits with their predictions.
     """
-    torch.manual_seed(part.config.seed)  # for weights that no file sets
-    if part.checkpoint is None:
-        model = instantiate(part.config.model)
-    else:
-        model = instantiate_trained(part.config.model)
-        load_weights(model, find_checkpoint(part.folder, part.checkpoint))
+    model = load_model(part.config, part.folder, part.checkpoint)
     writer = PredictionWriter(folder=part.folder / "predictions" / (part.checkpoint or "as_built"))
     options = {key: part.config.trainer[key] for key in ("accelerator", "precision", "enable_progress_bar")}
     datamodule = shared.module(part.config.data)

@@ -16,6 +16,8 @@ from anatomark.data.frames import FrameRecord
 from anatomark.types import AnatomarkError, Batch, Prediction, Sample
 
 FIELDS = ("maps", "map_stride", "logits", "features")
+GROUPS = ("other_maps", "points")
+"""Fields that hold several arrays by name, stored as ``<field>/<name>``."""
 
 
 def save_prediction(prediction: Prediction, folder: Path) -> None:
@@ -23,8 +25,9 @@ def save_prediction(prediction: Prediction, folder: Path) -> None:
     arrays: dict[str, Any] = {name: np.asarray(_cpu(prediction[name])) for name in FIELDS if name in prediction}  # type: ignore[literal-required]
     if "features" in arrays:
         arrays["features"] = arrays["features"].astype(np.float16)
-    for name, xy in prediction.get("points", {}).items():
-        arrays[f"points/{name}"] = _cpu(xy).numpy()
+    for group in GROUPS:
+        for name, value in prediction.get(group, {}).items():  # type: ignore[attr-defined]
+            arrays[f"{group}/{name}"] = _cpu(value).numpy()
     path = _path(folder, prediction["key"])
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
@@ -50,9 +53,11 @@ def load_prediction(folder: Path, key: str, *, run: str) -> Prediction:
         prediction["logits"] = tensors["logits"]
     if "features" in tensors:
         prediction["features"] = tensors["features"].float()
-    points = {name.removeprefix("points/"): xy for name, xy in tensors.items() if name.startswith("points/")}
-    if points:
-        prediction["points"] = points
+    for group in GROUPS:
+        start = f"{group}/"
+        named = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+        if named:
+            prediction[group] = named  # type: ignore[literal-required]
     return prediction
 
 

@@ -1,7 +1,8 @@
 """Rows of a table: each is one checkpoint of every run that declares it, such as the folds of one method.
 
-A configuration declares its rows under ``rows: {NAME: CHECKPOINT}``; a run whose configuration declares none is a row
-named after its model, and a row set to null is left out. Runs of one row are pooled; several rows are compared.
+A configuration declares its rows under ``rows: {NAME: CHECKPOINT}``; a run whose configuration declares none is one
+row, named by ``row`` or after its model, and a row set to null is left out. Runs of one row are pooled; several rows
+are compared.
 """
 
 from collections import Counter
@@ -74,13 +75,18 @@ def as_built(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Row:
     config = cfg.copy()
     with open_dict(config):
         config.update(checkpoint=None, rows=None, choices=dict(choices))
-    return Row(name=choices["model"], parts=(Part(folder=folder, config=config, checkpoint=None),))
+    return Row(name=_own_row(config), parts=(Part(folder=folder, config=config, checkpoint=None),))
+
+
+def _own_row(config: DictConfig) -> str:
+    """What tables call a run that gives one row."""
+    return str(config.get("row") or config.choices.model)
 
 
 def _checkpoints(folder: Path, config: DictConfig) -> dict[str, str | None]:
     rows = config.get("rows")
     if rows is None:
-        return {config.choices.model: config.checkpoint}
+        return {_own_row(config): config.checkpoint}
     named = {str(row): name for row, name in rows.items() if name is not None} if isinstance(rows, DictConfig) else {}
     if not named or not all(isinstance(name, str) for name in named.values()):
         raise AnatomarkError(f"{folder}: rows is {rows}; it must map names to checkpoints, such as rows={{mine: last}}")

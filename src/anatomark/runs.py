@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from anatomark.errors import AnatomarkError
+from anatomark.timm_targets import CREATE, timm_targets
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -34,10 +35,12 @@ EXECUTION_WHITELIST = [
     "pytorch_lightning.strategies.*",
 ]
 # Keys of the command line that say which run is meant and what to do, not how it was trained.
-COMMANDS = ("run", "resume", "debug")
+COMMANDS = ("run", "resume", "debug", "input", "output", "overlays")
 # Saved as pointers: evaluators at shared parts such as ${discovery}, so that overriding the part reaches them; the
 # others at the run folder, which may be moved.
 POINTERS = ("evaluator", "callbacks", "logger")
+# Keys of a network that say what it starts from, and their values for nothing.
+STARTS = {"weights": None, "pretrained": False, "checkpoint_path": None}
 
 
 def register_resolvers() -> None:
@@ -57,7 +60,8 @@ def instantiate(node: Any) -> Any:
     """Builds what a configuration node describes; targets outside the whitelist are refused, never executed."""
     from hydra.utils import instantiate as hydra_instantiate
 
-    return hydra_instantiate(node, _convert_="all", _execution_whitelist_=EXECUTION_WHITELIST)
+    allowed = [*EXECUTION_WHITELIST, *(timm_targets() if CREATE in str(node) else [])]
+    return hydra_instantiate(node, _convert_="all", _execution_whitelist_=allowed)
 
 
 def instantiate_trained(model: Any) -> Any:
@@ -65,8 +69,8 @@ def instantiate_trained(model: Any) -> Any:
     model = model.copy() if isinstance(model, DictConfig) else model
     nodes = [model] if isinstance(model, DictConfig) else []
     for node in nodes:
-        if str(node.get("_target_")).startswith("anatomark.nets.") and "weights" in node:
-            node.weights = None
+        if str(node.get("_target_")).startswith(("anatomark.nets.", CREATE)):
+            node.update({key: nothing for key, nothing in STARTS.items() if key in node})
         nodes += [child for child in node.values() if isinstance(child, DictConfig)]
     return instantiate(model)
 
@@ -226,6 +230,27 @@ def find_checkpoint(run: str | Path, name: str | None = "best") -> Path:
     if others:
         raise AnatomarkError(f"{path} does not exist; checkpoint= can be {' or '.join(others)}")
     raise AnatomarkError(f"{folder} holds no checkpoint; did the training finish its first epoch?")
+
+
+def load_model(cfg: DictConfig, folder: Path, checkpoint: str | None) -> Any:
+    """Builds the model of a run with the weights of a checkpoint.
+
+    Args:
+        cfg: configuration of the run.
+        folder: its folder.
+        checkpoint: name of the checkpoint; None for the weights that the model is built with.
+
+    Raises:
+        AnatomarkError: the run has no such checkpoint, or it cannot be read.
+    """
+    import torch
+
+    torch.manual_seed(cfg.seed)  # for weights that no file sets
+    if checkpoint is None:
+        return instantiate(cfg.model)
+    model = instantiate_trained(cfg.model)
+    load_weights(model, find_checkpoint(folder, checkpoint))
+    return model
 
 
 def load_weights(model: "nn.Module", path: Path) -> None:

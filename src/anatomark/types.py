@@ -7,11 +7,13 @@ Every coordinate of a :class:`Sample` refers to the pixels of its own ``image``,
 resized before. An absent key means "not annotated".
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -51,6 +53,58 @@ class Frustum(TypedDict):
     tilt: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class PolarGrid:
+    """A polar image of a sector: rows are depths, from near to far, columns directions, from -x to +x.
+
+    Pixel centres lie at integers, so the edges of the sector shown lie at -0.5 and ``size`` - 0.5.
+
+    Attributes:
+        apex: ``(x, y)`` of the sector's apex, px of the frame.
+        near: smallest depth shown, px of the frame from the apex.
+        far: largest depth shown.
+        half_angle: half of the opening angle, radians.
+        tilt: beam axis against +y, radians, positive towards +x.
+        size: (height, width) of the polar image, px.
+    """
+
+    apex: tuple[float, float]
+    near: float
+    far: float
+    half_angle: float
+    tilt: float
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, frustum: Frustum, size: tuple[int, int], cut: float = 0.1) -> "PolarGrid":
+        """A polar image of ``size`` without the first and last ``cut`` of the depth (Toussaint et al. 2018: 10 %).
+
+        Raises:
+            AnatomarkError: the geometry is that of no sector, or ``size`` or ``cut`` cannot be.
+        """
+        x, y, near, far = torch.cat([frustum["apex"], frustum["radii"]]).tolist()
+        half_angle, tilt = frustum["half_angle"], frustum["tilt"]
+        if not all(map(math.isfinite, (x, y, near, far, half_angle, tilt))):
+            raise AnatomarkError("the geometry of its sector holds NaN or infinity; correct it")
+        if not 0 <= near < far:
+            raise AnatomarkError(
+                f"its sector reaches from radius {near:g} to {far:g} px; correct them: the near one is 0 or more and"
+                " below the far one"
+            )
+        if not 0 < half_angle < math.pi / 2:
+            raise AnatomarkError(
+                f"half of its sector's opening angle is {math.degrees(half_angle):g} degrees; correct it: it lies above"
+                " 0 and below 90"
+            )
+        if min(size) < 1 or not 0 <= cut < 0.5:
+            raise AnatomarkError(
+                f"a polar image of {size[0]} x {size[1]} px with a cut of {cut} cannot be; use at least 1 x 1 px and a"
+                " cut from 0 to below 0.5"
+            )
+        margin = cut * (far - near)
+        return cls(apex=(x, y), near=near + margin, far=far - margin, half_angle=half_angle, tilt=tilt, size=size)
+
+
 class Sample(TypedDict):
     """One frame with its hints and, for evaluation, its annotations.
 
@@ -62,6 +116,7 @@ class Sample(TypedDict):
         split: "train", "val" or "test".
         plane: standard plane or view the frame shows, such as "TV"; landmarks are matched within a plane.
         label: index of the frame's class in ``data.classes``.
+        present: which of ``data.classes`` the frame shows: its own and those it shows besides.
         fixations: gaze as rows (x px, y px, duration ms); no rows where gaze was recorded and nothing fixated.
         attention: target attention map, ``(1, H, W)``, for data that comes with maps instead of fixations.
         points: annotated centres, name -> (x, y) px.
@@ -69,6 +124,8 @@ class Sample(TypedDict):
             (-0.5, -0.5, W - 0.5, H - 0.5).
         ellipse: head outline.
         frustum: sector geometry.
+        polar: where the pixels of a polar image lie in ``cartesian``.
+        cartesian: the frame a polar image was made of, with everything in px of its own image.
     """
 
     key: str
@@ -78,12 +135,15 @@ class Sample(TypedDict):
     split: NotRequired[str]
     plane: NotRequired[str]
     label: NotRequired[int]
+    present: NotRequired[Bool[Tensor, "k"]]
     fixations: NotRequired[Float[Tensor, "n 3"]]
     attention: NotRequired[Float[Tensor, "1 h w"]]
     points: NotRequired[dict[str, Float[Tensor, "2"]]]
     boxes: NotRequired[dict[str, Float[Tensor, "4"]]]
     ellipse: NotRequired[Ellipse]
     frustum: NotRequired[Frustum]
+    polar: NotRequired[PolarGrid]
+    cartesian: NotRequired["Sample"]
 
 
 class Batch(TypedDict):
@@ -96,6 +156,7 @@ class Batch(TypedDict):
         has_gaze: the frames whose gaze was recorded, whether or not anything was fixated. The others carry no loss of
             saliency.
         label: their classes; absent where one has none.
+        present: which classes they show; absent where one has no class.
     """
 
     samples: list[Sample]
@@ -103,6 +164,7 @@ class Batch(TypedDict):
     fixations: Float[Tensor, "b n 3"]
     has_gaze: Bool[Tensor, "b"]
     label: NotRequired[Int[Tensor, "b"]]
+    present: NotRequired[Bool[Tensor, "b k"]]
 
 
 class Prediction(TypedDict):
@@ -115,6 +177,8 @@ class Prediction(TypedDict):
             ``[c * stride - 0.5, (c + 1) * stride - 0.5]`` along each axis; 1 when absent.
         logits: class scores before the softmax.
         features: feature vectors of the map's cells.
+        other_maps: maps that other methods make with the same network, of the same cells; method -> one per output, in
+            [0, 1].
         points: predicted points, name -> (x, y) px of the sample's image.
         run: the run whose network made this prediction. Feature spaces of different runs cannot be compared.
     """
@@ -124,6 +188,7 @@ class Prediction(TypedDict):
     map_stride: NotRequired[int]
     logits: NotRequired[Float[Tensor, "k"]]
     features: NotRequired[Float[Tensor, "f h w"]]
+    other_maps: NotRequired[dict[str, Float[Tensor, "_ h w"]]]
     points: NotRequired[dict[str, Float[Tensor, "2"]]]
     run: NotRequired[str]
 

@@ -1,8 +1,11 @@
 """The list of classes numbers the labels, and every fold needs all of them."""
 
+from dataclasses import replace
+
 import pytest
 from datamodule_fixture import module, ready, record
 
+from anatomark.data.classes import check_labels
 from anatomark.types import AnatomarkError
 
 
@@ -24,8 +27,21 @@ def test_labels_are_indices_of_the_list(tmp_path):
                 assert batch["label"].tolist() == [sample["label"] for sample in batch["samples"]] == expected
 
 
+def test_a_frame_shows_its_class_and_all_others_it_names(tmp_path):
+    shown = {"f0": ("b", ()), "f1": ("c", ("a",)), "f2": ("a", ("c", "b"))}
+    frames = [record(tmp_path, key, split="test", label=label, also=also) for key, (label, also) in shown.items()]
+    (batch,) = ready(frames, classes=["a", "b", "c"]).test_dataloader()
+    assert batch["label"].tolist() == [1, 2, 0]
+    assert batch["present"].tolist() == [[False, True, False], [True, False, True], [True, True, True]]
+    frames[1] = replace(frames[1], label=None)
+    (batch,) = ready(frames, classes=["a", "b", "c"]).test_dataloader()
+    assert not {"label", "present"} & batch.keys()
+    assert ["present" in sample for sample in batch["samples"]] == [True, False, True]
+
+
 def test_without_a_list_there_are_no_labels(tmp_path):
-    assert "label" not in next(iter(ready(half_planes(tmp_path)).test_dataloader()))
+    batch = next(iter(ready(half_planes(tmp_path)).test_dataloader()))
+    assert not {"label", "present"} & batch.keys()
 
 
 def test_label_outside_the_list_is_refused(tmp_path):
@@ -34,6 +50,9 @@ def test_label_outside_the_list_is_refused(tmp_path):
             [*half_planes(tmp_path), record(tmp_path, "odd", label="femur")], classes=["background", "plane"]
         ).setup()
     assert "frame odd is labelled 'femur', which is not one of data.classes [background, plane]" in str(caught.value)
+    with pytest.raises(AnatomarkError, match=r"frame two is labelled 'femur', which is not one of data.classes"):
+        check_labels([record(tmp_path, "two", label="plane", also=("background", "femur"))], ["background", "plane"])
+    check_labels([record(tmp_path, "two", label="plane", also=("femur",))], [])
     with pytest.raises(AnatomarkError, match=r"data.classes lists 'plane' twice"):
         module([], classes=["plane", "background", "plane"])
 

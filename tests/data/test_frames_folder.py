@@ -120,6 +120,23 @@ def test_label_and_clip_are_written_and_read(tmp_path):
     assert [(r.label, r.clip) for r in read_frames(tmp_path / "set", GAZE)] == [(None, None), ("plane", "sweep 7")]
 
 
+def test_other_classes_are_written_and_read(tmp_path):
+    also = [(), ("abdomen",), ("limbs", "cord and placenta")]
+    made = [make_frame(number, "TV") for number in range(3)]
+    labelled = [replace(f, record=replace(f.record, label="spine", also=a)) for f, a in zip(made, also, strict=True)]
+    write_frames(tmp_path / "set", labelled)
+    assert [record.also for record in read_frames(tmp_path / "set", GAZE)] == also
+    assert pd.read_csv(tmp_path / "set" / "frames.csv")["also"].tolist()[1:] == ["abdomen", "limbs;cord and placenta"]
+    edit(tmp_path / "set", "frames", lambda t: t.assign(also=" head ; limbs "))
+    assert {record.also for record in read_frames(tmp_path / "set", GAZE)} == {("head", "limbs")}
+
+
+def test_frames_without_gaze_are_written_without_gaze(tmp_path):
+    write_frames(tmp_path / "set", [replace(make_frame(0, "TV"), gaze=None)])
+    assert not (tmp_path / "set" / "gaze.csv").exists()
+    assert read_frames(tmp_path / "set", GAZE)[0].viewings == ()
+
+
 @pytest.mark.parametrize(("written", "read"), [(120, -60), (-90, 90), (90, 90), (270, 90), (-100, 80), (30, 30)])
 def test_direction_of_an_ellipse_is_brought_into_range(tiny_frames, written, read):
     edit(tiny_frames, "ellipses", lambda t: t.assign(angle_deg=written))

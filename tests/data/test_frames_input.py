@@ -144,6 +144,29 @@ def test_split_of_another_name(tiny_frames):
     assert "frames.csv, row 3: split is training; use train, val, test" in message(tiny_frames)
 
 
+@pytest.mark.parametrize(
+    ("label", "also", "problem"),
+    [
+        ("", "head", "also is head; the frame has no label"),
+        ("head", "limbs;head", "also is limbs;head; name each class besides the label once, with ';' between"),
+        ("head", "limbs;limbs", "also is limbs;limbs; name each class besides the label once"),
+        ("head", "limbs;", "also is limbs;; name each class besides the label once"),
+    ],
+)
+def test_impossible_other_classes(tiny_frames, label, also, problem):
+    path = tiny_frames / "frames.csv"
+    pd.read_csv(path).assign(label="head", also="limbs").to_csv(path, index=False)
+    spoil(tiny_frames, "frames", 4, "label", label)
+    spoil(tiny_frames, "frames", 4, "also", also)
+    assert f"frames.csv, row 6: {problem}" in message(tiny_frames)
+
+
+def test_other_classes_need_the_column_of_the_main_one(tiny_frames):
+    path = tiny_frames / "frames.csv"
+    pd.read_csv(path).assign(also="limbs").to_csv(path, index=False)
+    assert "frames.csv, row 2: also is limbs; the frame has no label" in message(tiny_frames)
+
+
 def test_half_a_sector(tiny_frames):
     path = tiny_frames / "frames.csv"
     pd.read_csv(path).drop(columns="tilt_deg").to_csv(path, index=False)

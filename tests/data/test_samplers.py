@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import WeightedRandomSampler
 
 from anatomark.data.frames import FrameRecord
-from anatomark.data.samplers import ClassBalancedBatches, StructureBalanced, structure_weights
+from anatomark.data.samplers import ClassBalancedBatches, ClassBalancedDraws, StructureBalanced, structure_weights
 from anatomark.types import AnatomarkError
 
 POINT = torch.tensor([3.0, 4.0])
@@ -28,7 +28,7 @@ def frames(folder, shown):
 
 
 def labelled(*counts):
-    names = "abcdef"
+    names = "abcdefg"
     return [
         FrameRecord(key=f"{names[c]}{n}", subject="s", file=Path(), label=names[c])
         for c, count in enumerate(counts)
@@ -163,6 +163,85 @@ def test_data_module_makes_balanced_batches(tmp_path):
 def test_impossible_class_balance(listed, options, problem):
     with pytest.raises(AnatomarkError, match=problem):
         ClassBalancedBatches(listed, **options)
+
+
+@pytest.mark.parametrize(("counts", "median"), [((3, 40, 8), 8), ((9, 2), 5), ((4, 7, 1, 9, 100, 30, 12), 9)])
+def test_an_epoch_of_balanced_draws_is_the_median_class_count(counts, median):
+    sampler = ClassBalancedDraws(labelled(*counts))
+    assert len(sampler) == len(list(sampler)) == median
+    assert len(ClassBalancedDraws(labelled(*counts), draws=17)) == 17
+
+
+def test_every_class_and_every_frame_of_it_is_drawn_as_often():
+    listed = labelled(100, 20, 5)
+    torch.manual_seed(0)
+    drawn = [listed[i] for i in ClassBalancedDraws(listed, draws=30_000)]
+    for name, count in Counter(frame.label for frame in drawn).items():
+        assert count == pytest.approx(10_000, abs=330), name  # four standard deviations
+        times = Counter(frame.key for frame in drawn if frame.label == name)
+        own = [frame.key for frame in listed if frame.label == name]
+        share = 10_000 / len(own)
+        assert all(times[key] == pytest.approx(share, abs=5 * share**0.5) for key in own)
+
+
+def test_what_a_frame_shows_besides_does_not_balance():
+    listed = [replace(frame, also=("a",)) if frame.label == "b" else frame for frame in labelled(6, 2)]
+    plain = ClassBalancedDraws(labelled(6, 2))
+    assert torch.equal(ClassBalancedDraws(listed).weights, plain.weights)
+
+
+def test_balanced_draws_follow_the_global_generator():
+    sampler = ClassBalancedDraws(labelled(40, 10, 30), draws=50)
+    torch.manual_seed(0)
+    first, state, second = list(sampler), torch.get_rng_state(), list(sampler)
+    torch.manual_seed(0)
+    assert [list(sampler), list(sampler)] == [first, second]
+    assert first != second
+    torch.set_rng_state(state)
+    assert list(sampler) == second  # a resumed run goes on from the state alone
+    torch.manual_seed(1)
+    assert list(sampler) != first
+
+
+def test_devices_share_one_draw(monkeypatch):
+    listed = labelled(9, 5)
+    torch.manual_seed(0)
+    whole = list(ClassBalancedDraws(listed, draws=10))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda *args: 2)
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda *args, rank=rank: rank)
+        torch.manual_seed(0)
+        sampler = ClassBalancedDraws(listed, draws=10)
+        parts.append(list(sampler))
+        assert len(sampler) == len(parts[-1]) == 5
+        assert len(ClassBalancedDraws(listed, draws=11)) == 6
+    assert (parts[0], parts[1]) == (whole[::2], whole[1::2])
+
+
+def test_data_module_draws_in_balance(tmp_path):
+    listed = [record(tmp_path, f"{c}{n}", split="train", label=c) for c, k in (("a", 9), ("b", 3)) for n in range(k)]
+    listed += [record(tmp_path, f"test {c}", split="test", label=c) for c in "ab"]
+    data = ready(listed, classes=["b", "a"], sampling=ClassBalancedDraws, batch_size=4)
+    assert [len(batch["label"]) for batch in data.train_dataloader()] == [4]  # of 6 draws, incomplete batches dropped
+    missing = ready(listed, classes=["b", "a"], sampling=ClassBalancedDraws)
+    missing.records["train"] = [frame for frame in missing.records["train"] if frame.label == "a"]
+    with pytest.raises(AnatomarkError, match=r"the training split of fold 0 has no frame of class 'b'"):
+        missing.train_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("listed", "draws", "problem"),
+    [
+        (labelled(3, 3), 0, "data.sampling.draws is 0; make it at least 1, or null for the median class count"),
+        (labelled(3), None, "all training frames are of the class a"),
+        ([*labelled(3, 3), FrameRecord(key="odd", subject="s", file=Path())], None, "frame odd has no class"),
+    ],
+)
+def test_impossible_balanced_draws(listed, draws, problem):
+    with pytest.raises(AnatomarkError, match=problem):
+        ClassBalancedDraws(listed, draws=draws)
 
 
 @pytest.mark.parametrize("value", [0, -1])

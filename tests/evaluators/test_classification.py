@@ -10,6 +10,7 @@ from scipy.special import softmax
 from sklearn import metrics as sk
 
 from anatomark.evaluators.classification import ClassificationEvaluator
+from anatomark.evaluators.landmark_frame import NOT_MEASURED
 from anatomark.types import AnatomarkError, Prediction, Report, Sample
 
 CLASSES = ("background", "plane", "other")
@@ -68,6 +69,66 @@ def test_numbers_equal_scikit_learn() -> None:
     np.testing.assert_allclose(values["confusion"]["rows"], sk.confusion_matrix(label, predicted, normalize="true"))
 
 
+def test_an_excluded_class_leaves_the_averages_and_nothing_else() -> None:
+    stream = make_stream(200)
+    label, logits = arrays(stream)
+    everything, without = evaluate(stream).values, evaluate(stream, exclude=["background"])
+    recall = sk.recall_score(label, logits.argmax(1), average=None)
+    assert without.values["average_recall"] == pytest.approx(recall[1:].mean())
+    assert abs(recall[0] - recall[1:].mean()) > 0.01
+    precisions = [
+        sk.average_precision_score(label == i, softmax(logits.astype(float), 1)[:, i]) for i in range(len(CLASSES))
+    ]
+    assert everything["mean_average_precision"] == pytest.approx(np.mean(precisions))
+    assert without.values["mean_average_precision"] == pytest.approx(np.mean(precisions[1:]))
+    for name in ("accuracy", "classes", "confusion", "n_frames"):
+        assert without.values[name] == everything[name]
+    average = without.tables[0].rows[-1]
+    assert average == [
+        "average",
+        NOT_MEASURED,
+        pytest.approx(100 * recall[1:].mean()),
+        NOT_MEASURED,
+        average[4],
+        (label > 0).sum(),
+    ]
+    assert "over plane, other" in without.tables[0].note
+
+
+@pytest.mark.parametrize("score", ["softmax", "sigmoid"])
+def test_precision_over_recall_by_the_chosen_score(score: str) -> None:
+    stream = make_stream(150)
+    for i, (_, prediction) in enumerate(stream):
+        prediction["logits"] = prediction["logits"] + i % 7  # the same classes and softmax, other sigmoids
+    label, logits = arrays(stream)
+    scores = softmax(logits.astype(float), 1) if score == "softmax" else 1 / (1 + np.exp(-logits.astype(float)))
+    report = evaluate(stream, score=score)
+    plain = evaluate(make_stream(150)).values
+    assert (report.values["classes"] == plain["classes"]) == (score == "softmax")
+    assert report.values["confusion"] == plain["confusion"]
+    for i, name in enumerate(CLASSES):
+        precision, recall, _ = sk.precision_recall_curve(label == i, scores[:, i])
+        # From rising to falling thresholds, without the end point that scikit-learn adds.
+        precision, recall = precision[-2::-1], recall[-2::-1]
+        expected = [precision[np.argmax(recall >= level)] for level in np.arange(1, 101) / 100]
+        np.testing.assert_allclose(report.values["precision_at_recall"][name], expected)
+        area = sk.average_precision_score(label == i, scores[:, i])
+        assert report.values["classes"][name]["average_precision"] == pytest.approx(area)
+        line = report.figures["Precision and recall"].axes[0].lines[i]
+        drawn = np.stack([line.get_xdata()[1:], line.get_ydata()[1:]])
+        np.testing.assert_allclose(drawn[:, -1], [1, precision[-1]])
+        assert {(r, p) for r, p in drawn.T.round(9)} == {(r, p) for r, p in np.stack([recall, precision]).T.round(9)}
+
+
+def test_the_drawn_confusion_is_a_share_of_each_row() -> None:
+    stream = make_stream(90)
+    label, logits = arrays(stream)
+    axes = evaluate(stream).figures["Confusion matrix"].axes[0]
+    expected = sk.confusion_matrix(label, logits.argmax(1), normalize="true")
+    np.testing.assert_allclose(axes.images[0].get_array(), expected)
+    assert axes.texts[1].get_text().startswith(f"{100 * expected[0, 1]:.1f} %")
+
+
 def test_folds_are_scored_alone_and_pooled() -> None:
     folds = [make_stream(n, run=f"fold{n}", seed=n) for n in (40, 90, 60)]
     values = evaluate([frame for fold in folds for frame in fold], positive="plane").values
@@ -95,6 +156,10 @@ def test_the_counts_of_subjects_add_up() -> None:
         assert found == {
             "n": len(truth[i::3]),
             "correct": int((label == logits.argmax(1))[i::3].sum()),
+            "classes": {
+                name: {"n": (label[i::3] == k).sum(), "correct": ((label == k) & (logits.argmax(1) == k))[i::3].sum()}
+                for k, name in enumerate(CLASSES)
+            },
             "tp": tp,
             "fp": fp,
             "fn": fn,
@@ -184,9 +249,17 @@ def drop(name: str, index: int) -> object:
         (list, {"classes": []}, "data.classes names 0 classes"),
         (list, {"positive": "femur"}, "`positive` is femur, which is no class; choose one of background, plane, other"),
         (list, {"classes": ("a", "a", "b")}, "its own name"),
+        (list, {"exclude": ["femur"]}, "`exclude` names femur, which is no class; choose among background, plane"),
+        (list, {"exclude": CLASSES}, "`exclude` names all classes"),
     ],
 )
 def test_bad_input_is_named_in_one_line(change: object, settings: dict[str, object], problem: str) -> None:
     with pytest.raises(AnatomarkError, match=problem) as error:
         evaluate(change(make_stream(4)), **settings)  # type: ignore[operator]
     assert "\n" not in str(error.value)
+
+
+def test_an_unknown_score_is_refused() -> None:
+    # Under the tests beartype looks first.
+    with pytest.raises((AnatomarkError, TypeError), match="score"):
+        evaluate([], score="logit")

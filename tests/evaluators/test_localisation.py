@@ -192,10 +192,8 @@ def test_the_report_is_plain_and_drawn() -> None:
     json.dumps(report.values, allow_nan=False)
     assert all(len(row) == len(table.columns) for table in report.tables for row in table.rows)
     figure = report.figures["Predicted and annotated boxes"]
-    assert len(figure.axes) == 4
-    top, bottom = figure.axes[0], figure.axes[2]
-    assert len(top.patches) == 3  # union, stomach, spine
-    assert len(bottom.patches) == 2  # union, prediction
+    assert len(figure.axes) == 2
+    assert {len(axes.patches) for axes in figure.axes} <= {2, 4}  # truth, prediction; stomach, spine beside their union
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from anatomark.geometry.boxes import (
     box_iou,
     enclosing_boxes,
     largest_component,
+    median_boxes,
     peak_points,
     threshold_fraction,
     threshold_mean,
@@ -42,6 +43,14 @@ def test_median_rule_pixel_by_pixel() -> None:
             mask = values >= median + 0.3 * (values.max() - median)
         assert 0 < mask.sum() < mask.size
         np.testing.assert_array_equal(found[i], mask)
+
+
+@pytest.mark.parametrize("width", [W, W + 1])
+def test_the_median_of_an_even_and_an_odd_number_of_pixels(width: int) -> None:
+    maps = torch.rand(4, 7, width, generator=torch.Generator().manual_seed(5))
+    expected = [values >= 1.3 * np.median(values) for values in maps.numpy()]
+    np.testing.assert_array_equal(threshold_median(maps), expected)
+    np.testing.assert_array_equal(median_boxes(maps), [brute_box(mask) for mask in expected])
 
 
 def test_mean_and_fraction_rules_pixel_by_pixel() -> None:

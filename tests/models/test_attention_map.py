@@ -53,7 +53,7 @@ def test_predictions_are_the_maps_with_their_features() -> None:
         torch.testing.assert_close(prediction["maps"][0], attention[index].sigmoid())
         torch.testing.assert_close(prediction["features"], features[index])
     torch.nn.init.constant_(model.net.attention.score.bias, float("nan"))
-    with pytest.raises(AnatomarkError, match="the attention network predicts NaN"):
+    with pytest.raises(AnatomarkError, match="the network predicts NaN"):
         model.predict(batch)
 
 

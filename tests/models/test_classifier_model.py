@@ -199,7 +199,7 @@ def test_frames_without_gaze_are_refused_where_gaze_is_the_input() -> None:
 def test_nan_is_not_carried_on() -> None:
     maps = torch.randn(4, 2, 4, 4)
     maps[3, 0, 0, 0] = float("nan")
-    with pytest.raises(AnatomarkError, match="the classifier predicts NaN"):
+    with pytest.raises(AnatomarkError, match="the network predicts NaN"):
         make_model(Recorder(maps)).predict(make_batch())
 
 

@@ -205,7 +205,7 @@ def test_it_learns_the_plane_and_where_people_look(monkeypatch: pytest.MonkeyPat
 def test_nan_is_not_carried_on(layer: str) -> None:
     model = make_model().eval()
     nn.init.constant_(model.net.get_submodule(layer).weight, float("nan"))
-    with pytest.raises(AnatomarkError, match="the generator predicts NaN"):
+    with pytest.raises(AnatomarkError, match="the network predicts NaN"):
         model.predict(make_batch(1))
 
 

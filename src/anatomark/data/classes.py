@@ -19,15 +19,17 @@ def check_names(classes: Sequence[str]) -> None:
 
 
 def check_labels(records: Sequence[FrameRecord], classes: Sequence[str]) -> None:
-    """Refuses a label outside the list; an empty list takes any.
+    """Refuses a label, or another class of a frame, outside the list; an empty list takes any.
 
     Raises:
         AnatomarkError: names the first such frame, its label and the list.
     """
     for record in records if classes else ():
-        if record.label is not None and record.label not in classes:
+        names = record.also if record.label is None else (record.label, *record.also)
+        unknown = next((name for name in names if name not in classes), None)
+        if unknown is not None:
             raise AnatomarkError(
-                f"frame {record.key} is labelled {record.label!r}, which is not one of data.classes"
+                f"frame {record.key} is labelled {unknown!r}, which is not one of data.classes"
                 f" [{', '.join(classes)}]; correct the label or add the class"
             )
 

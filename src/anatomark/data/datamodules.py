@@ -40,6 +40,8 @@ class FrameDataModule(pl.LightningDataModule):
         allow_missing_gaze: train on frames and clips whose gaze is missing too.
         shuffle_gaze: give every training frame the gaze of another one, for an ablation. Evaluators that ask for
             training frames get their own gaze.
+        frustum: where the sector of a frame comes from that is made polar: "annotated" knows those of the data set,
+            "estimate" fits the others to their images and refuses poor fits.
         cache: keep decoded frames in memory.
         num_workers: loader processes.
         pin_memory: page-locked batches, for GPUs.
@@ -62,6 +64,7 @@ class FrameDataModule(pl.LightningDataModule):
         sampling: Sampling | None = None,
         allow_missing_gaze: bool = False,
         shuffle_gaze: bool = False,
+        frustum: str = "annotated",
         cache: bool = False,
         num_workers: int = 0,
         pin_memory: bool = False,
@@ -71,6 +74,8 @@ class FrameDataModule(pl.LightningDataModule):
             raise AnatomarkError(f"data.batch_size is {batch_size}; it must be at least 1")
         if num_workers < 0:
             raise AnatomarkError(f"data.num_workers is {num_workers}; it must be 0 (no workers) or more")
+        if frustum not in ("annotated", "estimate"):
+            raise AnatomarkError(f"data.frustum is {frustum}; it must be annotated or estimate")
         check_names(classes)
         self.source = source(root=Path(root))
         self.train_transform = train_transform
@@ -82,9 +87,10 @@ class FrameDataModule(pl.LightningDataModule):
         self.sampling = sampling
         self.allow_missing_gaze = allow_missing_gaze
         self.shuffle_gaze = shuffle_gaze
+        self.estimate_frusta = frustum == "estimate"
         self.cache = cache
-        # Each worker has a cache of its own, which would end with it after every epoch.
-        keep_workers = cache and num_workers > 0
+        # What a worker keeps, frames and fitted sectors, would end with it after every epoch.
+        keep_workers = (cache or self.estimate_frusta) and num_workers > 0
         self.loader_options: dict[str, Any] = {
             "num_workers": num_workers,
             "pin_memory": pin_memory,
@@ -109,6 +115,7 @@ class FrameDataModule(pl.LightningDataModule):
             records,
             transform=self.train_transform,
             classes=self.classes,
+            estimate_frusta=self.estimate_frusta,
             cache=self.cache,
             single_viewing=self.single_viewing,
         )
@@ -128,7 +135,13 @@ class FrameDataModule(pl.LightningDataModule):
     def evaluation_dataset(self, splits: Sequence[str]) -> FrameDataset:
         """The frames of some of "train", "val" and "test" without augmentation, in order."""
         records = [record for split in splits for record in self.records[split]]
-        return FrameDataset(records, transform=self.eval_transform, classes=self.classes, cache=self.cache)
+        return FrameDataset(
+            records,
+            transform=self.eval_transform,
+            classes=self.classes,
+            estimate_frusta=self.estimate_frusta,
+            cache=self.cache,
+        )
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves the stacked tensors; the samples themselves stay where they are."""
@@ -157,7 +170,7 @@ class FrameDataModule(pl.LightningDataModule):
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stacks samples of equal image size into a batch; labels only where every sample has one.
+    """Stacks samples of equal image size into a batch; classes only where every sample has one.
 
     A frame without gaze gets fixations of zero duration, which carry no weight.
 
@@ -181,4 +194,6 @@ def collate(samples: list[Sample]) -> Batch:
     }
     if all("label" in sample for sample in samples):
         batch["label"] = torch.tensor([sample["label"] for sample in samples])
+    if all("present" in sample for sample in samples):
+        batch["present"] = torch.stack([sample["present"] for sample in samples])
     return batch

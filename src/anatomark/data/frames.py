@@ -13,10 +13,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from anatomark.data.polar import fitted_frustum
 from anatomark.data.transforms import Transform
 from anatomark.types import AnatomarkError, Ellipse, Frustum, Sample
 
 GreyImage = UInt8[np.ndarray, "h w"]
+Pixels = UInt8[np.ndarray, "h w c"]
+"""Grey (1 channel) or RGB (3 channels)."""
 # Without a named plugin, imageio tries all it knows on a broken file, some of which crash.
 PLUGIN = "pillow"
 FULL_SCALE = {np.dtype(bool): 1, np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
@@ -33,7 +36,8 @@ class FrameRecord:
         file: image file.
         split: "train", "val" or "test" where the data set fixes it or a split has been made.
         plane: standard plane or view.
-        label: name of the class.
+        label: name of the class, of the main one where the frame shows several.
+        also: names of the other classes it shows.
         clip: id of the video the frame is of.
         spacing_mm: pixel size (x, y).
         size: (width, height) the annotations refer to, checked when the image is read.
@@ -50,6 +54,7 @@ class FrameRecord:
     split: str | None = None
     plane: str | None = None
     label: str | None = None
+    also: tuple[str, ...] = ()
     clip: str | None = None
     spacing_mm: tuple[float, float] | None = None
     size: tuple[int, int] | None = None
@@ -86,6 +91,7 @@ class FrameDataset(Dataset[Sample]):
         transform: applied to each sample.
         classes: class names, whose indices are the labels; empty for no labels.
         single_viewing: give one random viewing of a frame's gaze instead of all together.
+        estimate_frusta: fit the sector of a frame that has none to its image, once.
         cache: keep decoded frames in memory, one byte per pixel.
     """
 
@@ -96,12 +102,14 @@ class FrameDataset(Dataset[Sample]):
         transform: Transform | None = None,
         classes: Sequence[str] = (),
         single_viewing: bool = False,
+        estimate_frusta: bool = False,
         cache: bool = False,
     ) -> None:
         self.records = tuple(records)
         self.transform = transform
         self.classes = tuple(classes)
         self.single_viewing = single_viewing
+        self._frusta: dict[int, Frustum] | None = {} if estimate_frusta else None
         self._cached: dict[int, GreyImage] | None = {} if cache else None
 
     def __len__(self) -> int:
@@ -110,6 +118,10 @@ class FrameDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         record, image = self.records[index], self._image(index)
         sample = to_sample(record, image, classes=self.classes, single_viewing=self.single_viewing)
+        if self._frusta is not None and record.frustum is None:
+            if index not in self._frusta:
+                self._frusta[index] = fitted_frustum(sample)
+            sample["frustum"] = self._frusta[index]
         return sample if self.transform is None else self.transform(sample)
 
     def _image(self, index: int) -> GreyImage:
@@ -130,7 +142,7 @@ def read_image(file: Path, *, mode: str | None = None) -> np.ndarray:
     Raises:
         AnatomarkError: the file cannot be read.
     """
-    with _readable(file):
+    with readable(file):
         return np.asarray(iio.imread(file, plugin=PLUGIN, mode=mode))
 
 
@@ -140,37 +152,56 @@ def image_size(file: Path) -> tuple[int, int]:
     Raises:
         AnatomarkError: the file cannot be read.
     """
-    with _readable(file):
+    with readable(file):
         height, width = iio.improps(file, plugin=PLUGIN).shape[:2]
     return width, height
 
 
 def read_grey(record: FrameRecord) -> GreyImage:
-    """Reads a frame: colour is averaged to grey, transparency dropped, 16 bits are reduced to 8.
+    """Reads a frame as :func:`to_grey` of :func:`to_8_bits`.
 
     Raises:
         AnatomarkError: the file cannot be read, is no grey or RGB image of 8 or 16 bits, or has another size
             than its annotations.
     """
-    pixels = read_image(record.file)
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    if pixels.dtype not in FULL_SCALE or pixels.ndim not in (2, 3) or not 1 <= channels <= 4:
-        raise AnatomarkError(
-            f"{record.file} holds {pixels.dtype} of shape {pixels.shape}; "
-            "save frames as one grey or RGB image of 8 or 16 bits"
-        )
+    pixels = to_8_bits(read_image(record.file), record.file)
     if record.size is not None and pixels.shape[1::-1] != record.size:
         found, expected = (f"{w} x {h}" for w, h in (pixels.shape[1::-1], record.size))
         raise AnatomarkError(
             f"{record.file} is {found} px but its annotations are made for {expected}; correct one of them"
         )
-    grey = pixels.reshape(*pixels.shape[:2], channels)[..., : 3 if channels >= 3 else 1].mean(axis=-1)
-    reduced: GreyImage = np.round(grey * (255 / FULL_SCALE[pixels.dtype])).astype(np.uint8)
-    return reduced
+    return to_grey(pixels)
+
+
+def to_8_bits(pixels: np.ndarray, file: Path) -> Pixels:
+    """Grey or RGB pixels: transparency is dropped, 16 bits are reduced to 8.
+
+    Args:
+        pixels: as decoded.
+        file: where they come from, for messages.
+
+    Raises:
+        AnatomarkError: they are no grey or RGB image of 8 or 16 bits.
+    """
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.dtype not in FULL_SCALE or pixels.ndim not in (2, 3) or not 1 <= channels <= 4:
+        raise AnatomarkError(
+            f"{file} holds {pixels.dtype} of shape {pixels.shape}; save frames as one grey or RGB image of 8 or 16 bits"
+        )
+    opaque = pixels.reshape(*pixels.shape[:2], channels)[..., : 3 if channels >= 3 else 1]
+    if opaque.dtype == np.uint8:
+        return opaque
+    return np.round(opaque * (255 / FULL_SCALE[pixels.dtype])).astype(np.uint8)
+
+
+def to_grey(pixels: Pixels) -> GreyImage:
+    """The mean of the channels."""
+    return np.array(pixels[..., 0]) if pixels.shape[-1] == 1 else np.round(pixels.mean(axis=-1)).astype(np.uint8)
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[None]:
+def readable(file: Path) -> Iterator[None]:
+    """Says in one line what the exceptions of image decoders mean."""
     try:
         yield
     except (OSError, ValueError, SyntaxError) as error:
@@ -193,6 +224,7 @@ def to_sample(
         sample["plane"] = record.plane
     if classes and record.label is not None:
         sample["label"] = classes.index(record.label)
+        sample["present"] = torch.tensor([name == record.label or name in record.also for name in classes])
     if record.viewings:
         chosen = int(torch.randint(len(record.viewings), ())) if single_viewing else slice(None)
         sample["fixations"] = record.viewings[chosen] if isinstance(chosen, int) else torch.cat(record.viewings)

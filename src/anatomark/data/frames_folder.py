@@ -1,7 +1,7 @@
 """The frames folder: ``frames.csv`` beside images and tables of gaze, points, boxes and ellipses.
 
 ======================  ==================================================================================
-``frames.csv``          frame_id, subject_id, file; optional clip_id, t_ms, plane, label, split, width, height,
+``frames.csv``          frame_id, subject_id, file; optional clip_id, t_ms, plane, label, also, split, width, height,
                         spacing_x_mm, spacing_y_mm and the sector: apex_x_px, apex_y_px, radius_near_px,
                         radius_far_px, half_angle_deg, tilt_deg
 ``gaze.csv``            frame_id or clip_id, t_ms, x_px, y_px, valid: raw samples in px of the screen. By clip, one
@@ -12,7 +12,8 @@
 ``ellipses.csv``        frame_id, x_px, y_px, semi_major_px, semi_minor_px, angle_deg
 ======================  ==================================================================================
 
-Only ``frames.csv`` is required. Coordinates are px of the image file unless said otherwise.
+Only ``frames.csv`` is required. Coordinates are px of the image file unless said otherwise. ``label`` is a frame's
+class, or the main one; ``also`` names the others it shows, separated by ";".
 """
 
 import math
@@ -37,6 +38,7 @@ from anatomark.data.frames_tables import (
     read_frames_table,
     read_gaze,
     read_rows,
+    split_names,
 )
 from anatomark.data.gaze import GazeFilter
 from anatomark.types import Ellipse, Frustum
@@ -80,6 +82,7 @@ def read_frames(root: Path, gaze: GazeFilter) -> list[FrameRecord]:
             split=_text(row, "split"),
             plane=_text(row, "plane"),
             label=_text(row, "label"),
+            also=split_names(_text(row, "also")),
             clip=_text(row, "clip_id"),
             spacing_mm=_pair(row, SPACING_COLUMNS),
             size=size,

@@ -18,7 +18,9 @@ COLUMNS = {
     "boxes": ("frame_id", "name", "x0_px", "y0_px", "x1_px", "y1_px"),
     "ellipses": ("frame_id", "x_px", "y_px", "semi_major_px", "semi_minor_px", "angle_deg"),
 }
-TEXT_COLUMNS = ("frame_id", "subject_id", "clip_id", "file", "name", "plane", "label", "split", "valid")
+TEXT_COLUMNS = ("frame_id", "subject_id", "clip_id", "file", "name", "plane", "label", "also", "split", "valid")
+SEPARATOR = ";"
+"""Between the names of ``also``."""
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
@@ -52,7 +54,14 @@ def read_frames_table(root: Path) -> pd.DataFrame:
     if "split" in frames:
         unknown = frames["split"].notna() & ~frames["split"].isin(SPLITS)
         refuse(path, frames, unknown, "split", f"use {', '.join(SPLITS)}")
+    if "also" in frames:
+        _check_also(path, frames)
     return frames
+
+
+def split_names(cell: str | None) -> tuple[str, ...]:
+    """The names of a cell of ``also``."""
+    return () if cell is None else tuple(name.strip() for name in cell.split(SEPARATOR))
 
 
 def read_gaze(root: Path, frames: pd.DataFrame) -> tuple[str, pd.DataFrame]:
@@ -143,6 +152,16 @@ def refuse(path: Path, table: pd.DataFrame, bad: "pd.Series[bool]", column: str,
         row = table.index[bad.to_numpy()][0]
         value: object = table.at[row, column]
         raise AnatomarkError(f"{path}, row {row + 2}: {column} is {value}; {remedy}")
+
+
+def _check_also(path: Path, frames: pd.DataFrame) -> None:
+    """Refuses other classes without a main one, and names that are empty or repeated."""
+    listed = frames[frames["also"].notna()]
+    labels = listed.get("label", pd.Series(dtype=str)).reindex(listed.index)
+    refuse(path, listed, labels.isna(), "also", "the frame has no label; put its main class there")
+    names = [(label, *split_names(cell)) for label, cell in zip(labels, listed["also"], strict=True)]
+    wrong = pd.Series(["" in group or len(set(group)) < len(group) for group in names], dtype=bool)
+    refuse(path, listed, wrong, "also", f"name each class besides the label once, with {SEPARATOR!r} between")
 
 
 def _check_shown(path: Path, frames: pd.DataFrame) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from anatomark.data.frames import FrameRecord, GreyImage
-from anatomark.data.frames_tables import COLUMNS, FRUSTUM_COLUMNS
+from anatomark.data.frames_tables import COLUMNS, FRUSTUM_COLUMNS, SEPARATOR
 from anatomark.types import AnatomarkError
 
 Rows = list[dict[str, Any]]
@@ -40,7 +40,7 @@ class RawFrame:
 
     record: FrameRecord
     image: GreyImage
-    gaze: RawGaze
+    gaze: RawGaze | None = None
 
 
 def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
@@ -48,7 +48,7 @@ def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
 
     Args:
         root: folder to make.
-        frames: frames with their raw gaze.
+        frames: frames, with their raw gaze where it was recorded.
 
     Raises:
         AnatomarkError: the folder exists already, there are no frames or two have the same key.
@@ -67,7 +67,8 @@ def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
                 raise AnatomarkError(f"two frames have the key {record.key}; give unique keys")
             iio.imwrite(unfinished / file, frame.image, compress_level=1)
             tables["frames"].append(_frame_row(record, file, frame.image.shape))
-            tables["gaze"].extend(_gaze_rows(record.key, frame.gaze))
+            if frame.gaze is not None:
+                tables["gaze"].extend(_gaze_rows(record.key, frame.gaze))
             tables["points"].extend(_named_rows(record.key, record.points, COLUMNS["points"][2:]))
             tables["boxes"].extend(_named_rows(record.key, record.boxes, COLUMNS["boxes"][2:]))
             tables["ellipses"].extend(_ellipse_rows(record))
@@ -85,6 +86,8 @@ def _frame_row(record: FrameRecord, file: str, shape: tuple[int, ...]) -> dict[s
     row: dict[str, Any] = {"frame_id": record.key, "subject_id": record.subject, "file": file}
     optional = {"clip_id": record.clip, "plane": record.plane, "label": record.label, "split": record.split}
     row |= {name: value for name, value in optional.items() if value is not None}
+    if record.also:
+        row["also"] = SEPARATOR.join(record.also)
     row |= {"width": shape[1], "height": shape[0]}
     if record.spacing_mm is not None:
         row |= {"spacing_x_mm": record.spacing_mm[0], "spacing_y_mm": record.spacing_mm[1]}

@@ -21,7 +21,8 @@ ROUNDING_PX = 1e-6
 def move(sample: Sample, matrix: Float[Tensor, "2 3"], size: Size) -> Sample:
     """Moves everything in a sample by one affine map, px to px.
 
-    A sector that is stretched more along one axis than along the other is a sector no longer and is left out.
+    A sector that is stretched more along one axis than along the other is a sector no longer and is left out. So is
+    where a polar image came from: it lies elsewhere in the image now.
 
     Args:
         sample: sample to move; not changed.
@@ -49,6 +50,8 @@ def move(sample: Sample, matrix: Float[Tensor, "2 3"], size: Size) -> Sample:
             moved["frustum"] = _move_frustum(sample["frustum"], matrix)
         else:
             del moved["frustum"]
+    moved.pop("polar", None)
+    moved.pop("cartesian", None)
     return moved
 
 

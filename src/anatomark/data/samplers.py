@@ -4,6 +4,7 @@ All draw from torch's global generator, so that a resumed run draws on as if it 
 """
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 import torch
 from jaxtyping import Float, Int
@@ -65,8 +66,7 @@ class ClassBalancedBatches(DistributedSampler[int]):
             )
         if batches is not None and batches < 1:
             raise AnatomarkError(f"data.sampling.batches is {batches}; make it at least 1, or null for all frames")
-        ranks = torch.distributed.is_available() and torch.distributed.is_initialized()
-        rank, n_ranks = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if ranks else (0, 1)
+        rank, n_ranks = _device_of()
         super().__init__(records, num_replicas=n_ranks, rank=rank)  # type: ignore[arg-type]
         self.batch_size = batch_size
         wanted = -(-len(records) // batch_size) if batches is None else batches
@@ -81,6 +81,43 @@ class ClassBalancedBatches(DistributedSampler[int]):
         drawn = torch.stack([_shuffled(frames, per_class) for frames in self.frames.values()], dim=1)
         own = drawn.reshape(n_batches, self.batch_size)[self.rank :: self.num_replicas]
         return iter(own.flatten().tolist())
+
+
+class ClassBalancedDraws(DistributedSampler[int]):
+    """Draws frames with replacement so that every class is drawn as often on average (Toussaint et al. 2018).
+
+    A frame's class is its label; what it shows besides does not count. On several devices each takes every n-th frame
+    of the same draw, as in :class:`ClassBalancedBatches`.
+
+    Args:
+        records: the training frames.
+        draws: frames per epoch over all devices; None: the median of the classes' frame counts, as in the authors'
+            code, so that a learning rate that falls every few epochs falls early enough.
+
+    Raises:
+        AnatomarkError: a frame has no class, there are fewer than two, or ``draws`` is below 1.
+    """
+
+    def __init__(self, records: Sequence[FrameRecord], *, draws: int | None = None) -> None:
+        if draws is not None and draws < 1:
+            raise AnatomarkError(
+                f"data.sampling.draws is {draws}; make it at least 1, or null for the median class count"
+            )
+        classes = _frames_by_class(records).values()
+        rank, n_ranks = _device_of()
+        super().__init__(records, num_replicas=n_ranks, rank=rank)  # type: ignore[arg-type]
+        self.weights = torch.zeros(len(records), dtype=torch.float64)
+        for frames in classes:
+            self.weights[frames] = 1 / len(frames)
+        wanted = int(median(len(frames) for frames in classes)) if draws is None else draws
+        self.n_own_draws = -(-wanted // n_ranks)
+
+    def __len__(self) -> int:
+        return self.n_own_draws
+
+    def __iter__(self) -> Iterator[int]:
+        drawn = torch.multinomial(self.weights, self.n_own_draws * self.num_replicas, replacement=True)
+        return iter(drawn[self.rank :: self.num_replicas].tolist())
 
 
 def structure_weights(records: Sequence[FrameRecord], structures: Sequence[str]) -> Float[Tensor, "n"]:
@@ -99,6 +136,13 @@ def structure_weights(records: Sequence[FrameRecord], structures: Sequence[str])
             )
         weights += shown / shown.sum()
     return weights
+
+
+def _device_of() -> tuple[int, int]:
+    """Which of how many devices draws."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 def _frames_by_class(records: Sequence[FrameRecord]) -> dict[str, Int[Tensor, "_"]]:

@@ -230,3 +230,12 @@ class Standardise:
     def __call__(self, sample: Sample) -> Sample:
         image = sample["image"]
         return {**sample, "image": (image - image.mean()) / image.std().clamp(min=1e-6)}
+
+
+class MinMax:
+    """Brings the grey values of each image to [0, 1]; a constant image becomes 0."""
+
+    def __call__(self, sample: Sample) -> Sample:
+        low, high = sample["image"].aminmax()
+        span = high - low
+        return {**sample, "image": (sample["image"] - low) / torch.where(span > 0, span, 1)}

@@ -2,19 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
+from anatomark.evaluators.classification_frames import SCORES, Classified, ClassifiedFrame, ScoreName, read_frame
 from anatomark.evaluators.classification_report import (
-    CONVENTIONS,
     build_tables,
+    describe_conventions,
     describe_gaps,
     draw_figures,
+    precision_at_recall,
 )
 from anatomark.evaluators.folds import spread
 from anatomark.metrics.classification import (
@@ -23,78 +24,59 @@ from anatomark.metrics.classification import (
     accuracy,
     average_precision,
     class_counts,
-    confusion_matrix,
     precision_recall_curve,
 )
-from anatomark.types import AnatomarkError, Pairs, Prediction, Report, Sample
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Frame:
-    """What is kept of a frame."""
-
-    key: str
-    subject: str
-    run: str
-    label: int
-    logits: Float[Tensor, "k"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Frames:
-    """Some frames side by side."""
-
-    keys: list[str]
-    subjects: list[str]
-    label: Int[Tensor, "n"]
-    probability: Float[Tensor, "n k"]
-
-    @classmethod
-    def of(cls, frames: Sequence[_Frame]) -> "_Frames":
-        logits = torch.stack([frame.logits for frame in frames])
-        return cls(
-            keys=[frame.key for frame in frames],
-            subjects=[frame.subject for frame in frames],
-            label=torch.tensor([frame.label for frame in frames]),
-            # In single precision the scores of sure frames would all round to 1.
-            probability=logits.double().softmax(1),
-        )
-
-    @property
-    def predicted(self) -> Int[Tensor, "n"]:
-        return self.probability.argmax(1)
-
-    @property
-    def confusion(self) -> Int[Tensor, "k k"]:
-        return confusion_matrix(self.label, self.predicted, n_classes=self.probability.shape[1])
+from anatomark.types import AnatomarkError, Pairs, Report
 
 
 class ClassificationEvaluator:
     """Scores the most probable class of every frame, over all frames and per fold.
 
-    Per class precision, recall (what the papers call a class's accuracy), F1, and the average precision of its
-    probability against all other classes. What cannot be measured, such as the precision of a class that no frame was
-    called, is null and named in ``notes``.
+    Per class precision, recall (what the papers call a class's accuracy), F1, and precision over recall of its score
+    against all other classes. What cannot be measured, such as the precision of a class that no frame was called, is
+    null and named in ``notes``.
 
     Args:
         classes: class names in the order of labels and logits.
         positive: the class whose precision, recall and F1 stand for the whole, such as the standard plane; None where
             no class is special.
+        exclude: classes that stay out of the averages over classes, such as the background, which Toussaint et al.
+            (2018) train but leave out of their table. Their frames are classified and counted as all others.
+        score: what makes a class's score of the logits: "softmax" for a network trained on exclusive classes, whose
+            logits have a meaning only beside each other in a frame; "sigmoid" for one trained on each class by itself,
+            whose every logit can be compared across frames. Precision over recall depends on it, the class does not.
         n_misclassified: how many wrongly classified frames are listed, the surest first.
 
     Raises:
-        AnatomarkError: ``positive`` is no class, or two classes have one name.
+        AnatomarkError: ``positive`` or an excluded one is no class, no class is left, two classes have one name, or
+            ``score`` is unknown.
     """
 
     splits = ("test",)
 
-    def __init__(self, *, classes: Sequence[str], positive: str | None = None, n_misclassified: int = 50) -> None:
+    def __init__(
+        self,
+        *,
+        classes: Sequence[str],
+        positive: str | None = None,
+        exclude: Sequence[str] = (),
+        score: ScoreName = "softmax",
+        n_misclassified: int = 50,
+    ) -> None:
         if len(set(classes)) != len(classes):
             raise AnatomarkError(f"`classes` is {list(classes)}; give every class its own name")
         if positive is not None and positive not in classes:
             raise AnatomarkError(f"`positive` is {positive}, which is no class; choose one of {', '.join(classes)}")
+        if unknown := sorted(set(exclude) - set(classes)):
+            raise AnatomarkError(f"`exclude` names {unknown[0]}, which is no class; choose among {', '.join(classes)}")
+        if exclude and set(exclude) == set(classes):
+            raise AnatomarkError("`exclude` names all classes, so none is left to average over; keep some")
+        if score not in SCORES:
+            raise AnatomarkError(f"`score` of the classification is {score}; it must be {' or '.join(SCORES)}")
         self.classes = tuple(classes)
+        self.averaged = tuple(name for name in classes if name not in exclude)
         self.positive = positive
+        self.score: ScoreName = score
         self.n_misclassified = n_misclassified
 
     def __call__(self, pairs: Pairs) -> Report:
@@ -110,26 +92,29 @@ class ClassificationEvaluator:
             raise AnatomarkError(
                 f"data.classes names {len(self.classes)} classes; name two or more to evaluate a classification"
             )
-        frames = [self._read(sample, prediction) for sample, prediction in pairs]
+        frames = [read_frame(sample, prediction, self.classes) for sample, prediction in pairs]
         if not frames:
             raise AnatomarkError("no test frame to classify; check data.fold and the split of the data set")
-        runs: dict[str, list[_Frame]] = defaultdict(list)
+        runs: dict[str, list[ClassifiedFrame]] = defaultdict(list)
         for frame in frames:
             runs[frame.run].append(frame)
-        pooled = _Frames.of(frames)
+        pooled = Classified.of(frames, self.score)
         classes, curves = self._class_values(pooled)
-        folds = [{"run": run, **self._scores(_Frames.of(part))} for run, part in runs.items()]
+        folds = [{"run": run, **self._scores(Classified.of(part, self.score))} for run, part in runs.items()]
         values = {
             **self._scores(pooled),
             "positive": self.positive,
+            "averaged": list(self.averaged),
+            "mean_average_precision": _mean([classes[name]["average_precision"] for name in self.averaged]),
             "classes": classes,
+            "precision_at_recall": {name: precision_at_recall(curve) for name, curve in curves.items()},
             "confusion": _confusion_values(pooled.confusion, self.classes),
             "folds": folds,
             **spread([{name: fold[name] for name in self._metrics} for fold in folds]),
             "subjects": self._subject_values(pooled),
             "misclassified": self._misclassified(pooled),
             "notes": describe_gaps(classes),
-            "conventions": CONVENTIONS,
+            "conventions": describe_conventions(self.score),
         }
         return Report(
             name="classification",
@@ -144,72 +129,47 @@ class ClassificationEvaluator:
         overall = ("average_recall", "accuracy")
         return overall if self.positive is None else ("precision", "recall", "f1", *overall)
 
-    def _read(self, sample: Sample, prediction: Prediction) -> _Frame:
-        key = sample["key"]
-        if "label" not in sample:
-            raise AnatomarkError(
-                f"frame {key} has no class to compare with; give it one in the column `label` of frames.csv"
-            )
-        if "logits" not in prediction:
-            raise AnatomarkError(
-                f"the prediction of frame {key} has no `logits`, so its model classifies nothing; leave the"
-                " classification evaluator out or use a classifier, such as `msen`"
-            )
-        logits = prediction["logits"].detach().float().cpu()
-        if len(logits) != len(self.classes):
-            raise AnatomarkError(
-                f"the prediction of frame {key} has {len(logits)} logits for the {len(self.classes)} classes"
-                f" {', '.join(self.classes)}; evaluate with the data.classes the model was trained on"
-            )
-        if not logits.isfinite().all():
-            raise AnatomarkError(
-                f"the logits of frame {key} are not finite; training diverged, lower the learning rate"
-            )
-        if not 0 <= sample["label"] < len(self.classes):
-            raise AnatomarkError(
-                f"frame {key} is of class number {sample['label']}, but `classes` names {len(self.classes)}; name all"
-                " classes of the data set in data.classes"
-            )
-        return _Frame(
-            key=key, subject=sample["subject"], run=prediction.get("run", "run"), label=sample["label"], logits=logits
-        )
-
-    def _scores(self, frames: _Frames) -> dict[str, Any]:
+    def _scores(self, frames: Classified) -> dict[str, Any]:
         """The numbers of one fold, or of all."""
         counts = class_counts(frames.confusion)
-        recalls = [c.recall for c in counts if c.recall is not None]
+        recalls = [count.recall for name, count in zip(self.classes, counts, strict=True) if name in self.averaged]
         scores: dict[str, Any] = {"n_frames": len(frames.keys), "n_subjects": len(set(frames.subjects))}
         if self.positive is not None:
             scores |= _count_values(counts[self.classes.index(self.positive)])
-        return {**scores, "average_recall": fmean(recalls), "accuracy": accuracy(frames.confusion)}
+        return {**scores, "average_recall": _mean(recalls), "accuracy": accuracy(frames.confusion)}
 
-    def _class_values(self, frames: _Frames) -> tuple[dict[str, dict[str, Any]], dict[str, Curve]]:
+    def _class_values(self, frames: Classified) -> tuple[dict[str, dict[str, Any]], dict[str, Curve]]:
         values: dict[str, dict[str, Any]] = {}
         curves: dict[str, Curve] = {}
         for number, (name, counts) in enumerate(zip(self.classes, class_counts(frames.confusion), strict=True)):
             is_class = frames.label == number
             if is_class.any():
-                curves[name] = precision_recall_curve(frames.probability[:, number], is_class)
+                curves[name] = precision_recall_curve(frames.score[:, number], is_class)
             area = average_precision(curves[name]) if name in curves else None
             values[name] = {**_count_values(counts), "average_precision": area, "n": counts.tp + counts.fn}
         return values, curves
 
-    def _subject_values(self, frames: _Frames) -> dict[str, dict[str, int]]:
-        subjects = {}
+    def _subject_values(self, frames: Classified) -> dict[str, dict[str, Any]]:
+        subjects: dict[str, dict[str, Any]] = {}
         for subject in dict.fromkeys(frames.subjects):
-            mine = torch.tensor([name == subject for name in frames.subjects])
-            confusion = confusion_matrix(
-                frames.label[mine], frames.predicted[mine], n_classes=frames.probability.shape[1]
-            )
-            subjects[subject] = {"n": int(mine.sum()), "correct": int(confusion.trace())}
+            confusion = frames.confusion_of(torch.tensor([name == subject for name in frames.subjects]))
+            counts = class_counts(confusion)
+            subjects[subject] = {
+                "n": int(confusion.sum()),
+                "correct": int(confusion.trace()),
+                "classes": {
+                    name: {"n": count.tp + count.fn, "correct": count.tp}
+                    for name, count in zip(self.classes, counts, strict=True)
+                },
+            }
             if self.positive is not None:
-                subjects[subject] |= vars(class_counts(confusion)[self.classes.index(self.positive)])
+                subjects[subject] |= vars(counts[self.classes.index(self.positive)])
         return subjects
 
-    def _misclassified(self, frames: _Frames) -> dict[str, Any]:
-        sureness, predicted = frames.probability.max(1)
+    def _misclassified(self, frames: Classified) -> dict[str, Any]:
+        sureness = frames.score.gather(1, frames.predicted[:, None])[:, 0]
         order = sureness.argsort(descending=True, stable=True)
-        wrong = order[(predicted != frames.label)[order]]
+        wrong = order[(frames.predicted != frames.label)[order]]
         return {
             "n": len(wrong),
             "frames": [
@@ -217,12 +177,18 @@ class ClassificationEvaluator:
                     "key": frames.keys[i],
                     "subject": frames.subjects[i],
                     "label": self.classes[int(frames.label[i])],
-                    "predicted": self.classes[int(predicted[i])],
+                    "predicted": self.classes[int(frames.predicted[i])],
                     "probability": float(sureness[i]),
                 }
                 for i in wrong[: self.n_misclassified].tolist()
             ],
         }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Mean of what was measured."""
+    measured = [value for value in values if value is not None]
+    return fmean(measured) if measured else None
 
 
 def _count_values(counts: Counts) -> dict[str, float | None]:

@@ -3,22 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 
+from anatomark.evaluators.classification_frames import ScoreName
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
 from anatomark.metrics.classification import Curve
 from anatomark.report.class_figures import draw_confusion, draw_precision_recall
 from anatomark.types import Table
-
-CONVENTIONS = {
-    "class": "the largest logit; scores are softmax probabilities",
-    "precision": "TP / (TP + FP); null where no frame was called the class",
-    "recall": "TP / (TP + FN), the papers' accuracy of a class; null where no frame is of the class",
-    "f1": "2 TP / (2 TP + FP + FN); null where no frame is of the class nor was called it, 0 where none was found",
-    "average_recall": "mean over the classes that occur",
-    "average_precision": "one class against the rest: sum (R_i - R_(i-1)) P_i over falling scores, no interpolation",
-    "folds": "each run by itself; mean and standard deviation (n - 1) over runs",
-}
 
 _CLASS_COLUMNS = {
     "precision": "precision, %",
@@ -33,6 +25,38 @@ _COLUMNS = {
     "average_recall": "average recall, %",
     "accuracy": "accuracy, %",
 }
+
+
+_LEVELS = tuple(i / 100 for i in range(1, 101))
+"""Recalls at which the precision is written down; a curve of every frame belongs in the figure."""
+
+
+def describe_conventions(score: ScoreName) -> dict[str, str]:
+    """How each number was computed.
+
+    Args:
+        score: what made scores of the logits.
+    """
+    return {
+        "class": "the largest logit",
+        "score": f"{score} of the logits",
+        "precision": "TP / (TP + FP); null where no frame was called the class",
+        "recall": "TP / (TP + FN), the papers' accuracy of a class; null where no frame is of the class",
+        "f1": "2 TP / (2 TP + FP + FN); null where no frame is of the class nor was called it, 0 where none was found",
+        "average_recall": "mean over the classes of `averaged` that occur",
+        "average_precision": "one class against the rest: sum (R_i - R_(i-1)) P_i over falling scores, uninterpolated",
+        "mean_average_precision": "mean over the classes of `averaged` that occur",
+        "precision_at_recall": f"precision at the highest score that reaches recall {_LEVELS[0]}, {_LEVELS[1]}, ... 1",
+        "confusion": "rows: a row per true class, as shares of its frames",
+        "folds": "each run by itself; mean and standard deviation (n - 1) over runs",
+    }
+
+
+def precision_at_recall(curve: Curve) -> list[float]:
+    """Precision at the highest score that reaches each hundredth of recall."""
+    first = torch.searchsorted(curve.recall, curve.recall.new_tensor(_LEVELS))
+    reached: list[float] = curve.precision[first].tolist()
+    return reached
 
 
 def describe_gaps(classes: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -57,14 +81,19 @@ def build_tables(values: Mapping[str, Any]) -> list[Table]:
         values: the report's values.
     """
     gaps = "".join(f" {gap[0].upper()}{gap[1:]}." for gap in values["notes"])
+    averaged = [name for name in values["averaged"] if values["classes"][name]["n"]]
+    average = {
+        "recall": values["average_recall"],
+        "average_precision": values["mean_average_precision"],
+        "n": sum(values["classes"][name]["n"] for name in averaged),
+    }
+    lines: dict[str, Mapping[str, Any]] = {**values["classes"], "average": average}
     per_class = Table(
         title="Classes, test frames",
         columns=["class", *_CLASS_COLUMNS.values(), "frames"],
-        rows=[
-            [name, *(_percent(v[metric]) for metric in _CLASS_COLUMNS), v["n"]] for name, v in values["classes"].items()
-        ],
+        rows=[[name, *(_percent(v.get(metric)) for metric in _CLASS_COLUMNS), v["n"]] for name, v in lines.items()],
         note=f"{values['n_frames']} frames of {values['n_subjects']} subjects. The recall of a class is the papers'"
-        " accuracy of that class." + gaps,
+        f" accuracy of that class. The average is that over {', '.join(averaged)}." + gaps,
     )
     return [per_class, _overall_table(values)]
 

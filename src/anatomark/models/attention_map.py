@@ -6,11 +6,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anatomark.losses import AttentionLoss, attention_loss, check_attention_loss
-from anatomark.models.base import BaseModel, require_finite
+from anatomark.models.base import BaseModel, MapOutput
 from anatomark.models.scores import MapScores
 from anatomark.models.targets import attention_target
 from anatomark.nets.msen import AttentionNet
-from anatomark.types import Batch, Prediction
+from anatomark.types import Batch
 
 
 class AttentionMapModel(BaseModel):
@@ -32,6 +32,7 @@ class AttentionMapModel(BaseModel):
         super().__init__(**optimisation)
         check_attention_loss(saliency_loss)
         self.net = net
+        self.stride = net.stride
         self.sigma_px = sigma_px
         self.saliency_loss = saliency_loss
         self.scores = MapScores()
@@ -41,13 +42,9 @@ class AttentionMapModel(BaseModel):
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
         return loss
 
-    def predict(self, batch: Batch) -> list[Prediction]:
-        attention, features = self.net(batch["image"])
-        maps = require_finite(attention, "the attention network").float().sigmoid()
-        return [
-            {"key": sample["key"], "maps": one[None], "map_stride": self.net.stride, "features": vectors}
-            for sample, one, vectors in zip(batch["samples"], maps, features, strict=True)
-        ]
+    def forward(self, image: Float[Tensor, "b 1 height width"]) -> MapOutput:
+        attention, features = self.net(image)
+        return MapOutput(maps=attention.float().sigmoid()[:, None], features=features)
 
     def score(self, stage: str, batch: Batch) -> None:
         attention = self.net(batch["image"]).attention
@@ -59,5 +56,5 @@ class AttentionMapModel(BaseModel):
         return self.scores.compute(stage)
 
     def _loss(self, attention: Tensor, batch: Batch) -> Tensor:
-        target = attention_target(batch, sigma=self.sigma_px, stride=self.net.stride)
+        target = attention_target(batch, sigma=self.sigma_px, stride=self.stride)
         return attention_loss(attention, target, batch["has_gaze"], kind=self.saliency_loss)

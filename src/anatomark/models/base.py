@@ -1,30 +1,53 @@
-"""What every model shares: optimisation, validation and test scores, and the one way out, :meth:`BaseModel.predict`."""
+"""What every model shares: optimisation, validation and test scores, and the one way out: frames to maps."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
-import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from anatomark.metrics.saliency import stretch
 from anatomark.types import AnatomarkError, Batch, Prediction
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
 
+class MapOutput(NamedTuple):
+    """What a network says about frames.
+
+    Attributes:
+        maps: one map per output, in [0, 1].
+        features: feature vectors of the maps' cells.
+        logits: class scores; None where the network tells no classes.
+    """
+
+    maps: Float[Tensor, "b m h w"]
+    features: Float[Tensor, "b f h w"]
+    logits: Float[Tensor, "b k"] | None = None
+
+
 class BaseModel(pl.LightningModule):
     """A network with its losses; subclasses write ``training_step``, :meth:`score`, :meth:`scores_of` and
-    :meth:`predict`.
+    :meth:`forward`, and set ``stride``.
+
+    Attributes:
+        stride: side of a cell of the maps, px of the frame.
+        activation: what makes probabilities of the class scores: "softmax" for exclusive classes, "sigmoid" where each
+            class is learnt by itself.
 
     Args:
         optimizer: makes the optimiser from the trainable parameters.
         scheduler: makes the learning-rate schedule, stepped once per ``scheduler_interval``; None for a constant rate.
         scheduler_interval: "epoch" or "step".
     """
+
+    stride: int
+    activation: Literal["softmax", "sigmoid"] = "softmax"
 
     def __init__(
         self,
@@ -39,8 +62,32 @@ class BaseModel(pl.LightningModule):
         self._scheduler_interval = scheduler_interval
 
     @abstractmethod
+    def forward(self, image: Float[Tensor, "b 1 height width"]) -> MapOutput:
+        """Frames to maps; of tensors alone, so that the graph can be exported."""
+
     def predict(self, batch: Batch) -> list[Prediction]:
         """Returns one prediction per sample of the batch, in order, on the model's device."""
+        return self.describe(batch, self(batch["image"]))
+
+    def describe(self, batch: Batch, output: MapOutput) -> list[Prediction]:
+        """What the network says about a batch, sample by sample.
+
+        Raises:
+            AnatomarkError: there is NaN or infinity in it.
+        """
+        require_finite(*(tensor for tensor in output if tensor is not None))
+        predictions: list[Prediction] = [
+            {"key": sample["key"], "maps": maps, "map_stride": self.stride, "features": features}
+            for sample, maps, features in zip(batch["samples"], output.maps, output.features, strict=True)
+        ]
+        if output.logits is not None:
+            for prediction, logits in zip(predictions, output.logits, strict=True):
+                prediction["logits"] = logits
+        return predictions
+
+    def probabilities(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+        """The probabilities of the classes."""
+        return logits.softmax(1) if self.activation == "softmax" else logits.sigmoid()
 
     @abstractmethod
     def score(self, stage: str, batch: Batch) -> None:
@@ -73,12 +120,16 @@ class BaseModel(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
 
-def require_finite(output: Tensor, network: str) -> Tensor:
-    """Returns what a network says of itself, such as its logits, unless there is NaN or infinity in it.
+def require_finite(*outputs: Tensor) -> None:
+    """Refuses what a network says where there is NaN or infinity in it.
 
     Raises:
-        AnatomarkError: there is; ``network`` names it.
+        AnatomarkError: there is.
     """
-    if not bool(torch.isfinite(output).all()):
-        raise AnatomarkError(f"{network} predicts NaN; train again with a lower learning rate")
-    return output
+    if not all(bool(output.isfinite().all()) for output in outputs):
+        raise AnatomarkError("the network predicts NaN; train again with a lower learning rate")
+
+
+def scale_to_unit(maps: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+    """Each map from 0 at its lowest to 1 at its highest cell, in single precision; zeros where it is constant."""
+    return stretch(maps.float().flatten(0, 1)).view_as(maps)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from anatomark.models.base import BaseModel, require_finite
+from anatomark.models.base import BaseModel, MapOutput, scale_to_unit
 from anatomark.models.scores import ClassScores
 from anatomark.models.targets import attention_target, require_labels
 from anatomark.nets.sononet import ClassifierOutput
@@ -50,14 +50,21 @@ class ClassifierModel(BaseModel):
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
         return loss
 
+    def forward(self, image: Float[Tensor, "b 1 height width"]) -> MapOutput:
+        """Frames to class maps.
+
+        Raises:
+            AnatomarkError: the network takes more than the frame.
+        """
+        if self.inputs != ("image",):
+            raise AnatomarkError(
+                f"{type(self).__name__} sees {' and '.join(self.inputs)} here, so the frame alone is not enough; use a"
+                " model that sees the image alone"
+            )
+        return _to_output(self.net(image))
+
     def predict(self, batch: Batch) -> list[Prediction]:
-        output = self._classify(batch)
-        classes = require_finite(output.logits, "the classifier").float()
-        maps = _scale_to_unit(output.class_maps.float())
-        return [
-            {"key": sample["key"], "maps": one, "map_stride": self.stride, "logits": scores, "features": vectors}
-            for sample, one, scores, vectors in zip(batch["samples"], maps, classes, output.features, strict=True)
-        ]
+        return self.describe(batch, _to_output(self._classify(batch)))
 
     def _classify(self, batch: Batch) -> ClassifierOutput:
         output: ClassifierOutput = self.net(*(self._input(name, batch) for name in self.inputs))
@@ -88,8 +95,6 @@ class ClassifierModel(BaseModel):
         return F.cross_entropy(output.logits.float(), require_labels(batch))
 
 
-def _scale_to_unit(maps: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-    """Each map from 0 at its lowest to 1 at its highest cell; zeros where it is constant."""
-    lowest = maps.amin((2, 3), keepdim=True)
-    span = maps.amax((2, 3), keepdim=True) - lowest
-    return (maps - lowest) / span.masked_fill(span == 0, 1)
+def _to_output(output: ClassifierOutput) -> MapOutput:
+    maps = scale_to_unit(output.class_maps)
+    return MapOutput(maps=maps, features=output.features, logits=output.logits.float())

@@ -5,17 +5,18 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from anatomark.losses import AttentionLoss, adversarial_loss, attention_loss, check_attention_loss, discriminator_loss
-from anatomark.models.base import BaseModel, OptimizerFactory, SchedulerFactory, require_finite
+from anatomark.models.base import BaseModel, MapOutput, OptimizerFactory, SchedulerFactory
 from anatomark.models.scores import ClassScores, MapScores
 from anatomark.models.targets import attention_target, require_labels
 from anatomark.nets.msen import Discriminator, Generator, GeneratorOutput
-from anatomark.types import AnatomarkError, Batch, Prediction
+from anatomark.types import AnatomarkError, Batch
 
 
 class MSENModel(BaseModel):
@@ -75,6 +76,7 @@ class MSENModel(BaseModel):
         check_attention_loss(saliency_loss)
         self.automatic_optimization = False
         self.net = net
+        self.stride = net.stride
         self.discriminator = discriminator
         self._make_discriminator_optimizer = discriminator_optimizer or optimizer
         self.pretrain_epochs = pretrain_epochs
@@ -121,7 +123,7 @@ class MSENModel(BaseModel):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         generator, discriminator = cast(list[LightningOptimizer], self.optimizers())
-        real = attention_target(batch, sigma=self.sigma_px, stride=self.net.stride)
+        real = attention_target(batch, sigma=self.sigma_px, stride=self.stride)
         output = self.net(batch["image"])
         losses = self._losses(output, real, batch)
         total = self.saliency_weight * losses["saliency"] + self.class_weight * losses["class"]
@@ -137,14 +139,9 @@ class MSENModel(BaseModel):
         self.untoggle_optimizer(generator)
         self._log_losses("train", total, losses, batch)
 
-    def predict(self, batch: Batch) -> list[Prediction]:
-        logits, attention, features = self.net(batch["image"])
-        maps = require_finite(attention, "the generator").float().sigmoid()
-        classes = require_finite(logits, "the generator").float()
-        return [
-            {"key": sample["key"], "maps": one[None], "map_stride": self.net.stride, "logits": scores, "features": f}
-            for sample, one, scores, f in zip(batch["samples"], maps, classes, features, strict=True)
-        ]
+    def forward(self, image: Float[Tensor, "b 1 height width"]) -> MapOutput:
+        logits, attention, features = self.net(image)
+        return MapOutput(maps=attention.float().sigmoid()[:, None], features=features, logits=logits.float())
 
     def _step(self, optimizer: LightningOptimizer | Optimizer, loss: Tensor) -> None:
         optimizer.zero_grad()
@@ -172,7 +169,7 @@ class MSENModel(BaseModel):
     def score(self, stage: str, batch: Batch) -> None:
         output = self.net(batch["image"])
         target = attention_target(batch, sigma=self.sigma_px, stride=1)
-        losses = self._losses(output, F.avg_pool2d(target, self.net.stride), batch)
+        losses = self._losses(output, F.avg_pool2d(target, self.stride), batch)
         total = self.saliency_weights[1] * losses["saliency"] + self.class_weight * losses["class"]
         self._log_losses(stage, total, losses, batch)
         self.class_scores.update(stage, output.logits, require_labels(batch))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from anatomark.geometry.attention import render_density
 from anatomark.losses import density_kl
-from anatomark.models.base import BaseModel, require_finite
+from anatomark.models.base import BaseModel, MapOutput
 from anatomark.models.scores import MapScores
 from anatomark.models.tta import TestTimeAugmentation
 from anatomark.nets.saliency import SaliencyNet
@@ -56,13 +56,12 @@ class SaliencyModel(BaseModel):
         self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(logits))
         return loss
 
+    def forward(self, image: Float[Tensor, "b c height width"]) -> MapOutput:
+        """Frames to maps in a single pass, without test-time augmentation."""
+        return _to_output(*self._once(image))
+
     def predict(self, batch: Batch) -> list[Prediction]:
-        density, features = self._augmented(batch["image"])
-        maps = _to_maps(require_finite(density, "the saliency network"))
-        return [
-            {"key": sample["key"], "maps": saliency[None], "map_stride": self.stride, "features": vectors}
-            for sample, saliency, vectors in zip(batch["samples"], maps, features, strict=True)
-        ]
+        return self.describe(batch, _to_output(*self._augmented(batch["image"])))
 
     def score(self, stage: str, batch: Batch) -> None:
         density, _ = (self._augmented if stage == "test" else self._once)(batch["image"])
@@ -86,6 +85,10 @@ class SaliencyModel(BaseModel):
         height, width = batch["image"].shape[-2:]
         with torch.autocast(batch["image"].device.type, enabled=False):  # a density in half precision sums to 1.002
             return render_density(batch["fixations"], size=(height, width), sigma=self.sigma_px, stride=stride)
+
+
+def _to_output(density: Tensor, features: Tensor) -> MapOutput:
+    return MapOutput(maps=_to_maps(density)[:, None], features=features)
 
 
 def _to_maps(density: Tensor) -> Tensor:

@@ -3,7 +3,13 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+    MulticlassStatScores,
+)
 
 from anatomark.metrics.saliency import SaliencyMetrics
 from anatomark.types import AnatomarkError, Batch
@@ -47,9 +53,10 @@ class MapScores(nn.Module):
 
 
 class ClassScores(nn.Module):
-    """Precision, recall, F1 and accuracy of every stage.
+    """Precision, recall, F1, accuracy and average recall of every stage.
 
     Of two classes the second is the positive one, the standard plane; of more, the first three are means over classes.
+    The average recall ("average accuracy" of Toussaint et al. 2018) is the mean over the classes that have frames.
 
     Args:
         n_classes: number of classes, at least 2.
@@ -70,6 +77,7 @@ class ClassScores(nn.Module):
                 "recall": MulticlassRecall(n_classes, average="none"),
                 "f1": MulticlassF1Score(n_classes, average="none"),
                 "accuracy": MulticlassAccuracy(n_classes, average="micro"),
+                "average_recall": MulticlassStatScores(n_classes, average="none"),
             }
         )
 
@@ -94,4 +102,7 @@ class ClassScores(nn.Module):
     def _summary(self, value: Tensor) -> Tensor:
         if value.ndim == 0:
             return value
+        if value.ndim == 2:  # class x (true positives, ..., frames)
+            true_positives, n_frames = value[:, 0], value[:, -1]
+            return (true_positives / n_frames)[n_frames > 0].mean()
         return value[1] if self.n_classes == 2 else value.mean()

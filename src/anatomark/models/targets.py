@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from anatomark.geometry.attention import render_map
@@ -33,8 +33,23 @@ def require_labels(batch: Batch) -> Int[Tensor, "b"]:
         AnatomarkError: a frame has none.
     """
     if "label" not in batch:
-        unnamed = next((sample["key"] for sample in batch["samples"] if "label" not in sample), "")
-        raise AnatomarkError(
-            f"frame {unnamed} has no class to learn; name the classes in data.classes and each frame's in frames.csv"
-        )
+        raise _unlabelled(batch)
     return batch["label"]
+
+
+def require_present(batch: Batch) -> Bool[Tensor, "b k"]:
+    """Which classes each frame of a batch shows.
+
+    Raises:
+        AnatomarkError: a frame has no class.
+    """
+    if "present" not in batch:
+        raise _unlabelled(batch)
+    return batch["present"]
+
+
+def _unlabelled(batch: Batch) -> AnatomarkError:
+    unnamed = next((sample["key"] for sample in batch["samples"] if "label" not in sample), "")
+    return AnatomarkError(
+        f"frame {unnamed} has no class to learn; name the classes in data.classes and each frame's in frames.csv"
+    )

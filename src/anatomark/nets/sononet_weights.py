@@ -1,8 +1,6 @@
 """Published weights of SonoNet: PyTorch state dicts and the original release's NumPy archives, into our networks."""
 
 import logging
-import pickle
-import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from anatomark.nets.state_dicts import PUBLISHED, check_state, own_weights, read_state_dict
 from anatomark.types import AnatomarkError, require
 
 log = logging.getLogger(__name__)
@@ -50,13 +49,13 @@ def load_published(net: nn.Module, path: Path) -> None:
         AnatomarkError: the file is damaged, lacks a weight, has one too many, or has another width.
     """
     require(path, "the published weights of a SonoNet, .pth or .npz")
-    published = _read_archive(path) if path.suffix == ".npz" else _read_state_dict(path)
-    own = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
+    published = _read_archive(path) if path.suffix == ".npz" else read_state_dict(path)
+    own = own_weights(net)
     theirs, ours = _classes(published), _classes(own)
     if theirs is not None and ours is not None and theirs != ours:
         log.info("%s tells %d classes, the network %d: its last layer starts at random", path, theirs, ours)
         own = {key: value for key, value in own.items() if not key.startswith(LAST_LAYER)}
-    _check(published, own, path)
+    check_state(published, own, known=LAYOUT, network="SonoNet", path=path, remedy=_remedy(published, own))
     net.load_state_dict({key: published[key] for key in own}, strict=False)
     with torch.no_grad():
         net.get_parameter("features.0.0.0.weight").mul_(INPUT_SCALE)
@@ -67,49 +66,11 @@ def _classes(state: Mapping[str, Tensor]) -> int | None:
     return None if kernels is None or kernels.ndim == 0 else len(kernels)
 
 
-def _check(published: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
-    missing = [key for key in own if key not in published]
-    if missing:
-        raise AnatomarkError(f"{path} lacks {missing[0]} ({len(missing)} keys in all); is it a SonoNet state dict?")
-    unknown = [key for key in published if key not in LAYOUT and not key.endswith("num_batches_tracked")]
-    if unknown:
-        raise AnatomarkError(
-            f"{path} holds {unknown[0]} ({len(unknown)} keys in all), which no SonoNet has; give the published weights"
-        )
-    for key, value in own.items():
-        if published[key].shape != value.shape:
-            raise AnatomarkError(
-                f"{path}: {key} has shape {tuple(published[key].shape)}, expected {tuple(value.shape)};"
-                f" {_remedy(published, own)}"
-            )
-        if not bool(torch.isfinite(published[key]).all()):
-            raise AnatomarkError(f"{path}: {key} holds NaN or infinity; download the file again")
-
-
 def _remedy(published: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
-    theirs, ours = published[LAYOUT[0]].shape, own[LAYOUT[0]].shape
-    if theirs[1:] == ours[1:] and theirs != ours:
-        return f"set width to that of the file, {theirs[0]}"
-    return "give the published weights"
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about odd files, which are refused here
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise AnatomarkError(
-            f"{path} is damaged, or a pickle with code, which is never run; give the published state dict"
-        ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise AnatomarkError(f"{path} is not a readable state dict; download it again") from error
-    if not (
-        isinstance(state, Mapping)
-        and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
-    ):
-        raise AnatomarkError(f"{path} is not a state dict, names and tensors only; give the published one")
-    return dict(state)
+    theirs, ours = published.get(LAYOUT[0]), own[LAYOUT[0]]
+    if theirs is not None and theirs.shape[1:] == ours.shape[1:] and len(theirs) != len(ours):
+        return f"set width to that of the file, {len(theirs)}"
+    return PUBLISHED
 
 
 def _read_archive(path: Path) -> dict[str, Tensor]:

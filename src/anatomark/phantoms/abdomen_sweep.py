@@ -53,7 +53,7 @@ class Sweep:
         time = np.linspace(0, 1, frames)
         z, inside = _levels(abdomen, time, rng)
         direction = rng.uniform(0, 2 * np.pi)
-        tilt = np.radians(4) * _wander(time, rng)
+        tilt = np.radians(4) * wander(time, rng)
         if rng.random() < 0.6:
             # Away from the AC plane, the probe is sometimes held far from square to the trunk.
             aside = rng.uniform(0.06, inside[0] - 0.1) if rng.random() < 0.5 else rng.uniform(inside[1] + 0.1, 0.94)
@@ -63,8 +63,8 @@ class Sweep:
             z=z,
             tilt=tilt,
             tilt_towards=(float(np.cos(direction)), float(np.sin(direction))),
-            shift=0.06 * np.stack([_wander(time, rng), _wander(time, rng)], axis=1),
-            turn=np.radians(6) * _wander(time, rng),
+            shift=0.06 * np.stack([wander(time, rng), wander(time, rng)], axis=1),
+            turn=np.radians(6) * wander(time, rng),
             shade=_shade(time, inside, rng) if rng.random() < 0.6 else None,
         )
         return sweep if rng.random() < 0.5 else sweep.reversed()
@@ -111,7 +111,7 @@ def _bout(time: Track, middle: float, half: float, ramp: float) -> Track:
     return np.asarray(t * t * (3 - 2 * t))
 
 
-def _wander(time: Track, rng: np.random.Generator) -> Track:
+def wander(time: Track, rng: np.random.Generator) -> Track:
     """Slow irregular movement of about unit size."""
     waves = [(rng.uniform(0.5, 1.2), 0.6), (rng.uniform(1.5, 2.5), 0.25)]
     return np.asarray(sum(a * np.sin(2 * np.pi * (f * time + rng.random())) for f, a in waves))

@@ -13,6 +13,8 @@ from anatomark.phantoms.ultrasound import PolarGrid
 FLUID_DB, BLOOD_DB, BONE_DB = -62.0, -56.0, -20.0
 BOWEL_DB, LUNG_DB, KIDNEY_DB, HEART_DB = -34.0, -33.0, -43.0, -34.0
 SOFT_LOSS, FLUID_LOSS, BONE_LOSS, RIB_LOSS = 0.12, 0.03, 2.6, 3.5
+ECHO_REACH = 0.25
+"""Beyond this distance from its outline an organ has no effect, down to the last bit."""
 RIB_SLOPE = 0.35
 """How far a rib descends per radian on its way from the spine to the front."""
 
@@ -21,7 +23,7 @@ def paint_trunk(canvas: Canvas, view: View, rng: Normals) -> None:
     """Paints wall and contents over what is there; ``rng`` draws the texture."""
     abdomen, section = view.abdomen, view.section
     canvas = _with_patchy_echoes(canvas.within(1.35), rng)
-    depth, normal = _depth(canvas, abdomen, section.z)
+    depth, normal = skin_depth(canvas, abdomen, section.z)
     levels = section.levels(canvas.p, canvas.q)
     _paint_wall(canvas, abdomen, depth, normal, rng)
     _paint_soft_tissue(canvas, abdomen, depth, levels, rng)
@@ -59,7 +61,7 @@ def _with_patchy_echoes(canvas: Canvas, rng: Normals) -> Canvas:
     return replace(canvas, shimmer=canvas.shimmer * patches)
 
 
-def _depth(canvas: Canvas, abdomen: Abdomen, z: float) -> tuple[Grid, tuple[Grid, Grid]]:
+def skin_depth(canvas: Canvas, abdomen: Abdomen, z: float) -> tuple[Grid, tuple[Grid, Grid]]:
     """Distance below the skin (negative outside) and the skin's normal."""
     a, b = (np.float32(axis) for axis in abdomen.semi_axes(z))
     rho = np.hypot(canvas.p / a, canvas.q / b) + np.float32(1e-6)
@@ -117,6 +119,7 @@ def _paint_organ(canvas: Canvas, view: View, organ: Organ, *, level_db: float, b
     if size < 0.1:
         return
     axes = (size * organ.axes[0], size * organ.axes[1])
+    canvas = canvas.within(max(axes) + ECHO_REACH, organ.centre)
     u, v = canvas.rotated(organ.centre, organ.angle)
     rho = np.hypot(u / np.float32(axes[0]), v / np.float32(axes[1])) + np.float32(1e-6)
     du, dv = u / (rho * np.float32(axes[0]) ** 2), v / (rho * np.float32(axes[1]) ** 2)
@@ -136,7 +139,11 @@ def _paint_vein(canvas: Canvas, view: View) -> None:
     width = vein.width * vein.patent(z)
     if width < 0.2 * vein.width:
         return
-    distance, normal = _from_course(canvas, vein.course(z))
+    course = vein.course(z)
+    middle = course.mean(axis=0)
+    reach = float(np.hypot(*(course - middle).T).max())
+    canvas = canvas.within(reach + ECHO_REACH, (float(middle[0]), float(middle[1])))
+    distance, normal = _from_course(canvas, course)
     canvas.paint(smooth_step(width - distance, 0.015), view.abdomen.blood_db, FLUID_LOSS)
     wall = np.exp(-(((distance - np.float32(width + 0.012)) / np.float32(0.015)) ** 2))
     canvas.paint(0.7 * wall, -29 + view.abdomen.contrast_db, SOFT_LOSS)

@@ -74,6 +74,15 @@ class Phantom(ABC):
         """Everything the files depend on, ready for JSON."""
         return {"n_subjects": self.n_subjects, "seed": self.seed}
 
+    @property
+    def n_parts(self) -> int:
+        """How many parts the frames are made in, each by one process at a time."""
+        return self.n_subjects
+
+    def make_part(self, part: int) -> list[RawFrame]:
+        """Frames of a part; the parts follow each other on disk. By default the frames of one subject."""
+        return self.make_subject(part)
+
     @abstractmethod
     def make_subject(self, subject: int) -> list[RawFrame]:
         """All frames of one subject; depends on the parameters and the subject's number only."""
@@ -107,9 +116,9 @@ class Phantom(ABC):
         self.root.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{self.root.name}.", dir=self.root.parent) as scratch:
             fresh = Path(scratch) / "fresh"
-            with self._made() as subjects:
-                shown = track(subjects, f"writing {self.name}", total=self.n_subjects, console=Console(stderr=True))
-                write_frames(fresh, (frame for subject in shown for frame in subject))
+            with self._made() as parts:
+                shown = track(parts, f"writing {self.name}", total=self.n_parts, console=Console(stderr=True))
+                write_frames(fresh, (frame for part in shown for frame in part))
             (fresh / MARKER).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
             if self._is_current():
                 return  # another run has written it meanwhile, and may be reading it
@@ -119,15 +128,15 @@ class Phantom(ABC):
 
     @contextmanager
     def _made(self) -> Iterator[Iterable[list[RawFrame]]]:
-        """The frames of all subjects in order, made in parallel."""
-        workers = min(self.workers, self.n_subjects)
+        """The frames of all parts in order, made in parallel."""
+        workers = min(self.workers, self.n_parts)
         if workers == 1:
-            yield map(self.make_subject, range(self.n_subjects))
+            yield map(self.make_part, range(self.n_parts))
             return
         # A forked child would inherit the locks of torch's threads; a spawned one is safe everywhere.
         pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
         try:
-            yield pool.map(self.make_subject, range(self.n_subjects))
+            yield pool.map(self.make_part, range(self.n_parts))
         except BrokenProcessPool as error:
             raise AnatomarkError(
                 f"a process that made the {self.name} died, perhaps for lack of memory; use fewer workers"

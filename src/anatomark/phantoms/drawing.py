@@ -4,6 +4,7 @@ Shapes are weights in [0, 1] over a grid of any shape; painting mixes a tissue i
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -90,11 +91,11 @@ class Canvas:
         shimmer = 0.25 + 0.75 * np.clip(0.5 + 0.5 * smooth_noise(shape, (50, 40), rng), 0, 1)
         return cls(Tissue.empty(shape), p, q, beams, shimmer)
 
-    def within(self, radius: float) -> "Canvas":
-        """The smallest part of the canvas that holds all within ``radius`` of the body part's origin."""
-        near = self.p**2 + self.q**2 < radius**2
+    def within(self, radius: float, centre: Vector = (0.0, 0.0)) -> "Canvas":
+        """The smallest part of the canvas that holds all within ``radius`` of ``centre``; empty where it has none."""
+        near = (self.p - np.float32(centre[0])) ** 2 + (self.q - np.float32(centre[1])) ** 2 < radius**2
         rows, columns = (np.flatnonzero(near.any(axis=axis)) for axis in (1, 0))
-        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if rows.size else np.s_[:0, :0]
         tissue = Tissue(
             backscatter=self.tissue.backscatter[part],
             interface=self.tissue.interface[part],
@@ -193,6 +194,7 @@ def smooth_noise(shape: tuple[int, int], knots: tuple[int, int], rng: Normals) -
     return np.asarray(weights[0] * field[:, below] + weights[1] * field[:, below + 1], dtype=np.float32)
 
 
+@lru_cache(maxsize=1024)
 def _blend(samples: int, knots: int) -> tuple[Int[np.ndarray, "samples"], Float32[np.ndarray, "2 samples"]]:
     """Knot below each sample and the raised-cosine weights, of unit norm, of it and the next one."""
     position = np.linspace(0, knots - 1, samples)

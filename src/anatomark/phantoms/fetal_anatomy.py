@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 from scipy.special import ellipe
 
-from anatomark.phantoms.drawing import Canvas, Grid, Vector, smooth_noise, smooth_step
+from anatomark.phantoms.drawing import Canvas, Grid, Normals, Vector, smooth_noise, smooth_step
 
 Plane = Literal["TV", "TC"]
 PLANES: tuple[Plane, ...] = ("TV", "TC")
@@ -127,7 +127,7 @@ def landmarks(anatomy: Anatomy, plane: Plane) -> dict[str, Vector]:
     return {"csp": anatomy.csp, name: centre, f"{name}_start": start, f"{name}_end": end}
 
 
-def paint_head(canvas: Canvas, anatomy: Anatomy, plane: Plane, rng: np.random.Generator) -> None:
+def paint_head(canvas: Canvas, anatomy: Anatomy, plane: Plane, rng: Normals) -> None:
     """Paints skull and contents over what is there; ``rng`` draws the texture of the brain."""
     canvas = canvas.within(1.2)
     _paint_skull(canvas, anatomy, rng)
@@ -152,7 +152,7 @@ def skull_depth(p: Grid, q: Grid, anatomy: Anatomy) -> tuple[Float32[np.ndarray,
     return (bulge - rho) / steepness, (gradient[0] / steepness, gradient[1] / steepness)
 
 
-def _paint_skull(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator) -> None:
+def _paint_skull(canvas: Canvas, anatomy: Anatomy, rng: Normals) -> None:
     depth, normal = skull_depth(canvas.p, canvas.q, anatomy)
     shape = (depth.shape[0], depth.shape[1])
     canvas.paint(smooth_step(depth + 0.07, 0.02), -30 + 3 * smooth_noise(shape, (20, 20), rng), 0.15)

@@ -45,6 +45,18 @@ class Surroundings:
 
 def paint_surroundings(canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: Normals) -> None:
     """Paints fluid, uterine wall, placenta and abdominal wall; the fetus is painted over them."""
+    distance, angle = paint_uterus(canvas, surroundings, rng)
+    _paint_placenta(canvas, distance, angle, surroundings, rng)
+    paint_lining(canvas, distance)
+    paint_abdominal_wall(canvas, grid, surroundings, rng)
+
+
+def paint_uterus(canvas: Canvas, surroundings: Surroundings, rng: Normals) -> tuple[Grid, Grid]:
+    """Paints fluid and the tissue around it.
+
+    Returns:
+        Distance of each cell outside of the cavity (negative inside), and its direction from the cavity's centre.
+    """
     shape = (canvas.p.shape[0], canvas.p.shape[1])
     canvas.paint(np.ones(shape, np.float32), -56.0, 0.02)
     distance, angle = _cavity(canvas, surroundings, rng)
@@ -56,13 +68,20 @@ def paint_surroundings(canvas: Canvas, grid: PolarGrid, surroundings: Surroundin
         + 4 * streaks
     )
     canvas.paint(smooth_step(distance, 0.02), level, WALL_LOSS)
+    return distance, angle
+
+
+def paint_lining(canvas: Canvas, distance: Grid) -> None:
+    """Paints the border between fluid and tissue, where the distance outside of the cavity is 0."""
+    canvas.paint(np.exp(-((distance / np.float32(0.02)) ** 2)), -22.0, WALL_LOSS)
+
+
+def _paint_placenta(canvas: Canvas, distance: Grid, angle: Grid, surroundings: Surroundings, rng: Normals) -> None:
+    shape = (canvas.p.shape[0], canvas.p.shape[1])
     middle, half = surroundings.placenta
     turn = np.abs(np.angle(np.exp(1j * (angle - middle)))).astype(np.float32)
     placenta = smooth_step(half - turn, 0.15) * smooth_step(distance, 0.02) * smooth_step(0.6 - distance, 0.1)
     canvas.paint(placenta, surroundings.placenta_db + 1.5 * smooth_noise(shape, (20, 16), rng), WALL_LOSS)
-    border = np.exp(-((distance / np.float32(0.02)) ** 2))
-    canvas.paint(border, -22.0, WALL_LOSS)
-    _paint_abdominal_wall(canvas, grid, surroundings, rng)
 
 
 def _cavity(canvas: Canvas, surroundings: Surroundings, rng: Normals) -> tuple[Grid, Grid]:
@@ -74,7 +93,8 @@ def _cavity(canvas: Canvas, surroundings: Surroundings, rng: Normals) -> tuple[G
     return (rho - 1 + wobble) * np.float32(min(surroundings.cavity)), np.arctan2(v, u)
 
 
-def _paint_abdominal_wall(canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: Normals) -> None:
+def paint_abdominal_wall(canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: Normals) -> None:
+    """Paints the layers of fat and muscle below the probe."""
     shape = (canvas.p.shape[0], canvas.p.shape[1])
     depth = grid.depth_mm + 1.2 * smooth_noise(shape, (4, 5), rng)
     layers = -30 + 5 * np.sin(depth * 2.2) + 3 * smooth_noise(shape, (16, 12), rng)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 
 from anatomark.report.figures import draw_overlay
 
-_PREDICTED, _TRUTH, _STRUCTURE = "#ffb000", "#4ade80", "#22d3ee"
+_PREDICTED, _TRUTH, _STRUCTURE = "#22d3ee", "white", "#4ade80"
 _COLUMN_INCHES = 2.0
+_TITLE_LETTERS = 32
 
 Box = Sequence[float]
 
@@ -24,8 +26,7 @@ class BoxPanel:
     Attributes:
         title: what the frame is.
         image: grey frame (h, w).
-        saliency: the map (rows, columns) the box was made of.
-        stride: side of a map cell, px.
+        saliency: the map the box was made of, at the size of the frame, in [0, 1].
         truth: annotated box.
         predicted: predicted box.
         structures: further annotated boxes by name.
@@ -34,47 +35,50 @@ class BoxPanel:
     title: str
     image: NDArray[np.float32]
     saliency: NDArray[np.float32]
-    stride: int
     truth: Box
     predicted: Box
     structures: Mapping[str, Box]
 
 
-def draw_boxes(panels: Sequence[BoxPanel]) -> Figure:
-    """Draws frames with their annotated boxes above, the same with map and predicted box below.
+def draw_boxes(rows: Mapping[str, Sequence[BoxPanel]]) -> Figure:
+    """Draws frames under their maps with annotated and predicted boxes (Toussaint et al. 2018, figure 4).
 
     Args:
-        panels: one column each.
+        rows: what the frames of a row have in common -> the frames, at least one.
     """
-    height, width = panels[0].image.shape
-    size = (_COLUMN_INCHES * len(panels) + 0.3, 2 * _COLUMN_INCHES * height / width + 0.6)
+    n_columns = max(map(len, rows.values()))
+    ratios = [max(panel.image.shape[0] / panel.image.shape[1] for panel in row) for row in rows.values()]
+    size = (_COLUMN_INCHES * n_columns + 0.4, sum(_COLUMN_INCHES * ratio + 0.35 for ratio in ratios) + 0.3)
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(2, len(panels), squeeze=False)
-    for (top, bottom), panel in zip(grid.T, panels, strict=True):
-        for axes in (top, bottom):
-            _show(axes, panel)
-            _outline(axes, panel.truth, _TRUTH, dashed=False)
-        top.set_title(panel.title, fontsize=7)
-        for name, box in panel.structures.items():
-            _outline(top, box, _STRUCTURE, dashed=True)
-            top.annotate(name, (box[0], box[1]), color=_STRUCTURE, fontsize=6, va="bottom", annotation_clip=True)
-        covered = (panel.saliency.shape[0] * panel.stride, panel.saliency.shape[1] * panel.stride)
-        low = panel.saliency.min()
-        draw_overlay(bottom, panel.saliency - low, covered)
-        bottom.set(xlim=top.get_xlim(), ylim=top.get_ylim())
-        _outline(bottom, panel.predicted, _PREDICTED, dashed=False)
-    for axes, name in zip(grid[:, 0], ("annotated", "map and box"), strict=True):
-        axes.set_ylabel(name, fontsize=8)
-    figure.supxlabel("green: annotated box; blue: its structures; orange: predicted box", fontsize=8)
+    grid = figure.subplots(len(rows), n_columns, squeeze=False, height_ratios=ratios)
+    for line, (name, panels) in zip(grid, rows.items(), strict=True):
+        for axes, panel in zip(line, panels, strict=False):
+            _draw(axes, panel)
+        for axes in line[len(panels) :]:
+            axes.set_axis_off()
+        line[0].set_ylabel(name, fontsize=9)
+    shown = ["white: annotated box", "blue: predicted box"]
+    if any(panel.structures for panels in rows.values() for panel in panels):
+        shown.insert(1, "green: its structures")
+    figure.supxlabel("; ".join(shown), fontsize=8)
     return figure
 
 
-def _show(axes: Axes, panel: BoxPanel) -> None:
+def _draw(axes: Axes, panel: BoxPanel) -> None:
     height, width = panel.image.shape
     axes.imshow(panel.image, cmap="gray")
+    draw_overlay(axes, panel.saliency, (height, width))
     # Room for edges that run along the border of the image.
     axes.set(xticks=[], yticks=[], xlim=(-1.5, width + 0.5), ylim=(height + 0.5, -1.5))
     axes.spines[:].set_visible(False)
+    axes.set_title(
+        "\n".join(line for part in panel.title.split("\n") for line in wrap(part, _TITLE_LETTERS)), fontsize=7
+    )
+    for name, box in panel.structures.items():
+        _outline(axes, box, _STRUCTURE, dashed=True)
+        axes.annotate(name, (box[0], box[1]), color=_STRUCTURE, fontsize=6, va="bottom", annotation_clip=True)
+    _outline(axes, panel.truth, _TRUTH, dashed=False)
+    _outline(axes, panel.predicted, _PREDICTED, dashed=False)
 
 
 def _outline(axes: Axes, box: Box, colour: str, *, dashed: bool) -> None:

@@ -44,7 +44,7 @@ def draw_precision_recall(
     Args:
         curves: class -> recall (rising), precision, average precision.
     """
-    figure = Figure(figsize=(4.6, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.2, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for number, (name, (recall, precision, area)) in enumerate(curves.items()):
         axes.step(
@@ -61,5 +61,5 @@ def draw_precision_recall(
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25, lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, loc="lower left")
+    figure.legend(fontsize=8, frameon=False, loc="outside right upper")
     return figure

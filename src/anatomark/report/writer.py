@@ -4,14 +4,12 @@ import csv
 import json
 import math
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from pytorch_lightning.loggers import Logger
 from rich import box
@@ -21,6 +19,7 @@ from rich.table import Table as ConsoleTable
 from rich.text import Text
 
 from anatomark.report.curves import draw_training_curves
+from anatomark.report.folders import replaced_folder
 from anatomark.report.page import RunInfo, render_page
 from anatomark.report.pictures import log_picture
 from anatomark.report.tables import check_table, lay_out
@@ -56,12 +55,13 @@ def write_reports(
         AnatomarkError: a number is not finite, a value is not plain JSON, a table is not rectangular, two
             files would have one name, or ``folder`` holds something else than a report.
     """
-    _refuse_foreign_folder(folder)
     files = [_data_files(report) for report in reports]
     _refuse_same_names(files)
     curves = None if training_curves is None else draw_training_curves(training_curves)
     page = render_page(reports, files, title=title, run_info=run_info, training_curves=curves)
-    _replace_folder(folder, {name: text for group in files for name, text in group.items()} | {_PAGE: page})
+    with replaced_folder(folder, mark=_PAGE, kind="report") as fresh:
+        for name, text in [*(item for group in files for item in group.items()), (_PAGE, page)]:
+            (fresh / name).write_text(text, encoding="utf-8")
     return folder / _PAGE
 
 
@@ -157,28 +157,3 @@ def _check_plain(value: object, key: str) -> None:
             pass
         case _:
             raise AnatomarkError(f"{key} is a {type(value).__name__}; make it a plain number, text or list")
-
-
-def _refuse_foreign_folder(folder: Path) -> None:
-    # The folder is about to be deleted and written anew; that must never hit somebody's data.
-    if folder.exists() and not (folder.is_dir() and ((folder / _PAGE).exists() or not any(folder.iterdir()))):
-        raise AnatomarkError(f"{folder} exists and is no report (no {_PAGE}); choose another folder or remove it")
-
-
-def _replace_folder(folder: Path, files: dict[str, str]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unique = uuid4().hex[:8]
-    fresh, old = (folder.with_name(f".{folder.name}.{kind}-{unique}") for kind in ("new", "old"))
-    try:
-        fresh.mkdir()
-        for name, text in files.items():
-            (fresh / name).write_text(text, encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        for leftover in (fresh, old):
-            if leftover.exists():
-                shutil.rmtree(leftover)

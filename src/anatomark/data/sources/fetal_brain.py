@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
-from torch import Tensor
 
 from anatomark.data.frames import FrameRecord, read_grey, read_image
-from anatomark.data.sources.masks import head_ellipse
+from anatomark.data.sources.masks import bounding_box, head_ellipse
 from anatomark.data.sources.simulated_gaze import SimulatedGaze
 from anatomark.types import AnatomarkError, require
 
@@ -96,9 +95,3 @@ def structure_masks(colours: UInt8[np.ndarray, "h w 3"]) -> dict[str, Bool[np.nd
     else:
         found = {"csp": red, "lv": green}
     return {name: mask for name, mask in found.items() if mask.any()}
-
-
-def bounding_box(mask: Bool[np.ndarray, "h w"]) -> Tensor:
-    """The box (x0, y0, x1, y1) around a mask's pixels, edges at half px."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return torch.tensor([columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5]).float()

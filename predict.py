@@ -1,0 +1,51 @@
+"""Predicts frames nobody annotated: ``python predict.py run=... input=...``, of images, DICOM files or videos.
+
+Writes the frames and videos with what was found drawn on them, and tables of labels, scores, boxes and landmarks.
+"""
+
+import logging
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from anatomark.cli import job_errors, run_command
+from anatomark.errors import AnatomarkError
+from anatomark.multirun import expand_runs, load_configs
+from anatomark.runs import EXECUTION_WHITELIST, display_path, load_model
+
+log = logging.getLogger("anatomark")
+
+
+@hydra.main(config_path="conf", config_name="predict", execution_whitelist=EXECUTION_WHITELIST)
+def main(cfg: DictConfig) -> None:
+    with job_errors(debug=cfg.debug):
+        predict(cfg)
+
+
+def predict(cfg: DictConfig) -> None:
+    """Predicts the frames that ``input=`` names with the model of the run that ``run=`` names."""
+    run, config = find_run(cfg)
+    if cfg.input is None:
+        raise AnatomarkError("predict.py needs input= and an image, a DICOM file, a video or a folder of them")
+    from anatomark.inference.loop import Predictor, predict_media  # heavy, and needed only once the run is found
+
+    source = Path(cfg.input)
+    folder = Path(cfg.output) if cfg.output else run / "predictions_of" / source.resolve().stem
+    predictor = Predictor(load_model(config, run, config.checkpoint), config)
+    progress = config.trainer.enable_progress_bar
+    speed = predict_media(predictor, source, folder, overlays=cfg.overlays, progress=progress)
+    log.info("%s: %s", display_path(folder), speed)
+
+
+def find_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
+    """The run and its configuration with what the command line changes in it."""
+    runs = expand_runs(cfg.run) if cfg.run else []
+    if len(runs) != 1:
+        raise AnatomarkError(f"predict.py predicts with one model, and run= names {len(runs)}; give one run folder")
+    return runs[0], load_configs(runs, cfg, HydraConfig.get().overrides.task)[0]
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,119 @@
+"""What the classification evaluator keeps of frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from anatomark.metrics.classification import confusion_matrix
+from anatomark.types import AnatomarkError, Prediction, Sample
+
+ScoreName = Literal["softmax", "sigmoid"]
+SCORES = get_args(ScoreName)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifiedFrame:
+    """What is kept of a frame.
+
+    Attributes:
+        key: its id.
+        subject: the person.
+        run: the run that classified it.
+        label: index of its class.
+        logits: class scores as the network gives them.
+    """
+
+    key: str
+    subject: str
+    run: str
+    label: int
+    logits: Float[Tensor, "k"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """Some frames side by side.
+
+    Attributes:
+        keys: their ids.
+        subjects: their persons.
+        label: their classes.
+        predicted: the classes of the largest logits.
+        score: how sure the network was of each class, in [0, 1].
+    """
+
+    keys: list[str]
+    subjects: list[str]
+    label: Int[Tensor, "n"]
+    predicted: Int[Tensor, "n"]
+    score: Float[Tensor, "n k"]
+
+    @classmethod
+    def of(cls, frames: Sequence[ClassifiedFrame], score: ScoreName) -> "Classified":
+        """Puts frames together.
+
+        Args:
+            frames: at least one.
+            score: what makes scores of logits.
+        """
+        # In single precision the scores of sure frames would all round to 1.
+        logits = torch.stack([frame.logits for frame in frames]).double()
+        return cls(
+            keys=[frame.key for frame in frames],
+            subjects=[frame.subject for frame in frames],
+            label=torch.tensor([frame.label for frame in frames]),
+            predicted=logits.argmax(1),
+            score=logits.softmax(1) if score == "softmax" else logits.sigmoid(),
+        )
+
+    @property
+    def confusion(self) -> Int[Tensor, "k k"]:
+        """Frames of every class (row) that were called every class (column)."""
+        return self.confusion_of(torch.ones_like(self.label, dtype=torch.bool))
+
+    def confusion_of(self, chosen: Bool[Tensor, "n"]) -> Int[Tensor, "k k"]:
+        """The same of some of the frames."""
+        return confusion_matrix(self.label[chosen], self.predicted[chosen], n_classes=self.score.shape[1])
+
+
+def read_frame(sample: Sample, prediction: Prediction, classes: Sequence[str]) -> ClassifiedFrame:
+    """Takes what is needed from a frame and its prediction.
+
+    Args:
+        sample: a labelled frame.
+        prediction: its ``logits``, one per class.
+        classes: class names in the order of labels and logits.
+
+    Raises:
+        AnatomarkError: no label or logits, a label outside the classes, logits of other classes or not finite.
+    """
+    key = sample["key"]
+    if "label" not in sample:
+        raise AnatomarkError(
+            f"frame {key} has no class to compare with; give it one in the column `label` of frames.csv"
+        )
+    if "logits" not in prediction:
+        raise AnatomarkError(
+            f"the prediction of frame {key} has no `logits`, so its model classifies nothing; leave the"
+            " classification evaluator out or use a classifier, such as `msen`"
+        )
+    logits = prediction["logits"].detach().float().cpu()
+    if len(logits) != len(classes):
+        raise AnatomarkError(
+            f"the prediction of frame {key} has {len(logits)} logits for the {len(classes)} classes"
+            f" {', '.join(classes)}; evaluate with the data.classes the model was trained on"
+        )
+    if not logits.isfinite().all():
+        raise AnatomarkError(f"the logits of frame {key} are not finite; training diverged, lower the learning rate")
+    if not 0 <= sample["label"] < len(classes):
+        raise AnatomarkError(
+            f"frame {key} is of class number {sample['label']}, but `classes` names {len(classes)}; name all"
+            " classes of the data set in data.classes"
+        )
+    return ClassifiedFrame(
+        key=key, subject=sample["subject"], run=prediction.get("run", "run"), label=sample["label"], logits=logits
+    )

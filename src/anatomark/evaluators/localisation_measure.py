@@ -1,0 +1,99 @@
+"""Measures what the maps of frames localise, batched over all maps of all frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anatomark.evaluators.localisation_frames import HEADLINE, Choice, Target
+from anatomark.evaluators.localisation_rules import BoxRules
+from anatomark.evaluators.maps import to_full_size
+from anatomark.evaluators.polar_frames import boxes_in_frame, points_in_frame
+from anatomark.geometry.boxes import box_contains, box_iou, peak_points
+from anatomark.metrics.saliency import stretch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Localised:
+    """What one map of a frame localises.
+
+    Attributes:
+        rules: IoU of its box by every rule.
+        fractions: IoU of the box above every fraction of the maximum.
+        pointing: whether the map's maximum lies in the true box.
+        structures: the same for the box of each structure.
+    """
+
+    rules: Float[Tensor, "r"]
+    fractions: Float[Tensor, "t"]
+    pointing: bool
+    structures: dict[str, bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was measured on a frame.
+
+    Attributes:
+        localised: whose map -> what it localises.
+        full_map: the map that heads the report, at the size of the image the network saw, in [0, 1].
+        boxes: its box by every rule, px of the frame that boxes are annotated in.
+    """
+
+    localised: dict[Choice, Localised]
+    full_map: Float[Tensor, "h w"]
+    boxes: Float[Tensor, "r 4"]
+
+
+def measure(targets: Sequence[Target], rules: BoxRules) -> list[Measured]:
+    """Measures every choice of every frame.
+
+    Args:
+        targets: frames whose images have one size.
+        rules: how boxes are made.
+
+    Raises:
+        AnatomarkError: a map does not cover its image.
+    """
+    # The true class is the most probable one in most frames, and its map is measured once.
+    asked = list(dict.fromkeys((i, c.method, n) for i, target in enumerate(targets) for c, n in target.choices.items()))
+    frames = [targets[i] for i, _, _ in asked]
+    cells = [frame.maps(method)[[number]] for frame, (_, method, number) in zip(frames, asked, strict=True)]
+    maps = stretch(torch.cat([_full_size(map_, frame) for map_, frame in zip(cells, frames, strict=True)]))
+    peaks = torch.cat([_peak(map_, frame) for map_, frame in zip(cells, frames, strict=True)])
+    samples = [frame.sample for frame in frames]
+    boxes = boxes_in_frame(torch.cat([rules.boxes(maps), rules.fraction_boxes(maps)], dim=1), samples)
+    peaks = points_in_frame(peaks.to(maps), samples)
+    truth = torch.stack([frame.box for frame in frames]).to(boxes)
+    iou = box_iou(boxes, truth[:, None].expand_as(boxes)).cpu()
+    n_rules = len(rules.names)
+    localised = {
+        one: Localised(
+            rules=of_boxes[:n_rules],
+            fractions=of_boxes[n_rules:],
+            pointing=inside,
+            structures={name: bool(box_contains(box.to(peak), peak)) for name, box in frame.structures.items()},
+        )
+        for one, frame, of_boxes, inside, peak in zip(
+            asked, frames, iou, box_contains(truth, peaks).tolist(), peaks, strict=True
+        )
+    }
+    shown = [asked.index((i, HEADLINE.method, target.choices[HEADLINE])) for i, target in enumerate(targets)]
+    return [
+        Measured(
+            localised={choice: localised[i, choice.method, number] for choice, number in target.choices.items()},
+            full_map=maps[of_map],
+            boxes=boxes[of_map, :n_rules],
+        )
+        for i, (target, of_map) in enumerate(zip(targets, shown, strict=True))
+    ]
+
+
+def _full_size(map_: Float[Tensor, "1 y x"], frame: Target) -> Float[Tensor, "1 h w"]:
+    return to_full_size(map_, frame.sample, frame.prediction)
+
+
+def _peak(map_: Float[Tensor, "1 y x"], frame: Target) -> Float[Tensor, "1 2"]:
+    return peak_points(map_.float(), stride=frame.prediction.get("map_stride", 1))

@@ -1,0 +1,85 @@
+"""Every way in which the localisation evaluator makes a box of a map."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from anatomark.geometry.boxes import (
+    enclosing_boxes,
+    largest_component,
+    threshold_fraction,
+    threshold_mean,
+    threshold_median,
+)
+from anatomark.types import AnatomarkError
+
+Threshold = Callable[[Float[Tensor, "b h w"]], Bool[Tensor, "b h w"]]
+
+RULES = {"median": "paper", "mean": "spn"}
+"""Threshold -> what the report calls its box."""
+
+_LARGEST = "+largest"
+
+
+class BoxRules:
+    """The papers' rules, with all parts of the mask or the largest one, and the thresholds that MaxBoxAcc tries.
+
+    Args:
+        threshold: of the rule that heads the report: "median", "mean" or a fraction of the maximum.
+        component: of that rule: "all" or "largest".
+        n_fractions: thresholds of MaxBoxAcc: i / n_fractions of the maximum, i from 0.
+
+    Attributes:
+        names: rules in the order of their boxes.
+        headline: the one that heads the report.
+        fractions: thresholds of MaxBoxAcc.
+
+    Raises:
+        AnatomarkError: an option is out of range.
+    """
+
+    def __init__(
+        self, *, threshold: Literal["median", "mean"] | float, component: Literal["all", "largest"], n_fractions: int
+    ) -> None:
+        if component not in ("all", "largest"):
+            raise AnatomarkError(f"`component` of the localisation is {component}; it must be all or largest")
+        if n_fractions < 1:
+            raise AnatomarkError(f"`n_fractions` of the localisation is {n_fractions}; it must be at least 1")
+        self._thresholds: dict[str, Threshold] = {RULES["median"]: threshold_median, RULES["mean"]: threshold_mean}
+        if threshold not in RULES:
+            self._thresholds[str(threshold)] = _fraction(threshold)
+        self.names = tuple(self._thresholds) + tuple(name + _LARGEST for name in self._thresholds)
+        self.headline = RULES.get(str(threshold), str(threshold)) + (_LARGEST if component == "largest" else "")
+        self.fractions = tuple(i / n_fractions for i in range(n_fractions))
+
+    def boxes(self, maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b r 4"]:
+        """The box of every map by every rule.
+
+        Args:
+            maps: maps in [0, 1].
+        """
+        masks = [threshold(maps) for threshold in self._thresholds.values()]
+        masks += [largest_component(mask) for mask in masks]
+        return torch.stack([enclosing_boxes(mask) for mask in masks], dim=1)
+
+    def fraction_boxes(self, maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b t 4"]:
+        """The box of the largest part above every fraction of a map's maximum.
+
+        Args:
+            maps: maps in [0, 1].
+        """
+        masks = (largest_component(threshold_fraction(maps, fraction)) for fraction in self.fractions)
+        return torch.stack([enclosing_boxes(mask) for mask in masks], dim=1)
+
+
+def _fraction(threshold: str | float) -> Threshold:
+    if isinstance(threshold, str) or not 0 <= threshold <= 1:
+        raise AnatomarkError(
+            f"`threshold` of the localisation is {threshold}; it must be median, mean or a fraction of the maximum in"
+            " [0, 1]"
+        )
+    return partial(threshold_fraction, fraction=threshold)

@@ -1,0 +1,130 @@
+"""What a prediction says about a frame, in px of the frame as it came."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from anatomark.data.original import WayBack
+from anatomark.evaluators.localisation_rules import BoxRules
+from anatomark.evaluators.maps import full_size_map, main_map
+from anatomark.geometry.peaks import cell_to_pixel, find_peaks, refine_peaks
+from anatomark.metrics.saliency import stretch
+from anatomark.types import AnatomarkError, Prediction, Sample
+
+Probabilities = Callable[[Float[Tensor, "b k"]], Float[Tensor, "b k"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landmark:
+    """A point.
+
+    Attributes:
+        name: a structure, or "peak 1" for the highest of the map.
+        x: px of the frame.
+        y: px of the frame.
+        weight: height of the map there, in [0, 1]; None for a point that the model names itself.
+    """
+
+    name: str
+    x: float
+    y: float
+    weight: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What was found in a frame.
+
+    Attributes:
+        label: the most probable class, and None without classes.
+        score: its probability.
+        box: (x0, y0, x1, y1) around the class, px, cut off at the frame's border; None without classes.
+        landmarks: points that the model predicts, else the peaks of the map, highest first.
+        saliency: the map at the frame's size, in [0, 1].
+    """
+
+    label: str | None
+    score: float | None
+    box: Float[Tensor, "4"] | None
+    landmarks: Sequence[Landmark]
+    saliency: Float[Tensor, "h w"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingReader:
+    """Makes findings of predictions, as the run's evaluators would.
+
+    Attributes:
+        classes: class names in the order of the logits.
+        probabilities: makes probabilities of logits.
+        rules: how a box is made of a map.
+        min_distance: of peaks, see :func:`~anatomark.geometry.peaks.find_peaks`.
+        threshold: smallest height of a peak.
+        saliency_norm: "max" divides the map by its maximum before its peaks are found; "none" takes it as it is.
+    """
+
+    classes: Sequence[str]
+    probabilities: Probabilities
+    rules: BoxRules
+    min_distance: int
+    threshold: float
+    saliency_norm: Literal["max", "none"]
+
+    def __call__(self, sample: Sample, prediction: Prediction, back: WayBack) -> Finding:
+        """Reads the prediction of one frame.
+
+        Args:
+            sample: the frame as the model saw it.
+            prediction: what the model says of it.
+            back: from the sample to the frame.
+
+        Raises:
+            AnatomarkError: there are not as many classes as logits, or several maps that belong to no class.
+        """
+        label, score = self._classify(prediction)
+        whole = full_size_map(sample, prediction)
+        box = None if label is None else self._box(whole)
+        return Finding(
+            label=label,
+            score=score,
+            box=None if box is None else back.box(box),
+            landmarks=list(_points(prediction, back)) or list(self._peaks(sample, prediction, back)),
+            saliency=back.map(whole).clamp(0, 1),
+        )
+
+    def _classify(self, prediction: Prediction) -> tuple[str | None, float | None]:
+        if "logits" not in prediction:
+            return None, None
+        logits = prediction["logits"].float()
+        if len(logits) != len(self.classes):
+            raise AnatomarkError(
+                f"the model tells {len(logits)} classes and data.classes names {len(self.classes)}; give all the names"
+                " it was trained with"
+            )
+        score, index = self.probabilities(logits[None])[0].max(0)
+        return self.classes[int(index)], float(score)
+
+    def _box(self, whole: Float[Tensor, "h w"]) -> Float[Tensor, "4"]:
+        boxes: Tensor = self.rules.boxes(stretch(whole[None]))
+        return boxes[0, self.rules.names.index(self.rules.headline)]
+
+    def _peaks(self, sample: Sample, prediction: Prediction, back: WayBack) -> Iterator[Landmark]:
+        maps = main_map(sample, prediction)[None].float()
+        if self.saliency_norm == "max":
+            maps = maps / maps.amax().clamp_min(torch.finfo(maps.dtype).tiny)
+        peaks = find_peaks(maps, min_distance=self.min_distance, threshold=self.threshold)
+        points = back.points(cell_to_pixel(refine_peaks(maps, peaks), prediction.get("map_stride", 1)))
+        seen = back.inside(points)  # not those in what pads the frame to the network's size
+        found = zip(points[seen].tolist(), peaks.value[seen].tolist(), strict=True)
+        for number, ((x, y), weight) in enumerate(found, start=1):
+            yield Landmark(name=f"peak {number}", x=x, y=y, weight=weight)
+
+
+def _points(prediction: Prediction, back: WayBack) -> Iterator[Landmark]:
+    for name, xy in prediction.get("points", {}).items():
+        ((x, y),) = back.points(xy[None]).tolist()
+        yield Landmark(name=name, x=x, y=y, weight=None)

@@ -1,0 +1,43 @@
+"""Folders that appear whole or not at all."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from anatomark.types import AnatomarkError
+
+
+@contextmanager
+def replaced_folder(folder: Path, *, mark: str, kind: str) -> Iterator[Path]:
+    """Gives an empty folder to fill, which takes the place of ``folder`` when the block ends without an error.
+
+    An error leaves what was there.
+
+    Args:
+        folder: folder to write.
+        mark: the file that an earlier one of its kind holds.
+        kind: what such a folder is called, such as "report".
+
+    Raises:
+        AnatomarkError: ``folder`` exists and is neither empty nor of its kind.
+    """
+    # The folder is about to be deleted and written anew; that must never hit somebody's data.
+    if folder.exists() and not (folder.is_dir() and ((folder / mark).exists() or not any(folder.iterdir()))):
+        raise AnatomarkError(f"{folder} exists and is no {kind} (no {mark}); choose another folder or remove it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unique = uuid4().hex[:8]
+    fresh, old = (folder.with_name(f".{folder.name}.{state}-{unique}") for state in ("new", "old"))
+    try:
+        fresh.mkdir()
+        yield fresh
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for leftover in (fresh, old):
+            if leftover.exists():
+                shutil.rmtree(leftover)

@@ -1,0 +1,334 @@
+"""predict.py: frames nobody annotated, from the command line to tables, pictures and videos."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+import yaml
+from hydra.core.hydra_config import HydraConfig
+
+from anatomark.evaluators.maps import main_map
+from anatomark.geometry.peaks import cell_to_pixel, find_peaks, refine_peaks
+from commands import Commands
+from dicom_fixture import write_dicom
+from frames_fixture import make_frame
+from refused import assert_refused, contents
+
+FIT = (
+    "data.eval_transform={_target_:anatomark.data.transforms.Compose,steps:["
+    "{_target_:anatomark.data.transforms.Spatial,steps:[{_target_:anatomark.data.transforms.Fit,height:%d,width:%d}]},"
+    "{_target_:anatomark.data.transforms.Standardise}]}"
+)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def frame(subject: int) -> np.ndarray:
+    """A frame of 96 x 64 px."""
+    return make_frame(subject, "TV").image
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with frames of two sizes, one of them a stack, beside a file of another kind."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    iio.imwrite(folder / "a.png", frame(0))
+    iio.imwrite(folder / "wide.png", np.pad(frame(1), ((0, 0), (0, 96))))
+    write_dicom(folder / "a.dcm", np.stack([frame(2), frame(3)]), PhotometricInterpretation="MONOCHROME2")
+    (folder / "notes.txt").write_text("not a frame")
+    return folder
+
+
+def write_video(path: Path, n_frames: int = 7) -> Path:
+    pytest.importorskip("av")
+    from anatomark.data.video import VideoWriter
+
+    with VideoWriter(path, rate=Fraction(25), size=(96, 64)) as writer:
+        for number in range(n_frames):
+            writer.write(frame(number)[..., None].repeat(3, axis=2))
+    return path
+
+
+def test_a_folder_of_images_and_dicom(commands: Commands, run: Path, images: Path) -> None:
+    ended = commands("predict.py", f"run={run}", f"input={images}")
+    assert ended.code == 0, ended.err
+    assert "frames/s" in ended.out
+    folder = run / "predictions_of" / "images"
+    assert {path.name for path in folder.iterdir()} == {"predictions.csv", "landmarks.csv", "overlays"}
+    table = rows(folder / "predictions.csv")
+    found = [(row["file"], row["frame"]) for row in table]
+    assert found == [("a.dcm", "0"), ("a.dcm", "1"), ("a.png", "0"), ("wide.png", "0")]
+    assert not any(row["label"] or row["score"] or row["x0_px"] for row in table)  # a saliency model tells no classes
+    pictures = {path.name: iio.imread(path).shape for path in (folder / "overlays").iterdir()}
+    assert pictures == {
+        "a.dcm_000000.png": (64, 96, 3),
+        "a.dcm_000001.png": (64, 96, 3),
+        "a.png.png": (64, 96, 3),
+        "wide.png": (64, 192, 3),
+    }
+    assert not list(run.parent.rglob("*.new-*"))
+
+
+def test_landmarks_are_the_peaks_of_the_map_in_px_of_the_frame(commands: Commands, run: Path, tmp_path: Path) -> None:
+    """The same frame, seen small by the network, with its map put back by hand."""
+    from anatomark.data.datamodules import collate
+    from anatomark.data.frames import FrameDataset, FrameRecord
+    from anatomark.runs import instantiate, load_config, load_model
+
+    path = tmp_path / "twice.png"
+    iio.imwrite(path, frame(0).repeat(2, axis=0).repeat(2, axis=1))  # 192 x 128 px, brought to 96 x 64 px
+    words = ["discovery.threshold=0.02", "discovery.min_distance=1"]
+    ended = commands("predict.py", f"run={run}", f"input={path}", f"output={tmp_path / 'out'}", *words)
+    assert ended.code == 0, ended.err
+    table = rows(tmp_path / "out" / "landmarks.csv")
+
+    cfg = load_config(run)
+    (sample,) = FrameDataset(
+        [FrameRecord(key="a", subject="s", file=path)], transform=instantiate(cfg.data.eval_transform)
+    )
+    with torch.inference_mode():
+        (prediction,) = load_model(cfg, run, "best").eval().predict(collate([sample]))
+    maps = main_map(sample, prediction)[None]
+    peaks = find_peaks(maps, min_distance=1, threshold=0.02)
+    small = cell_to_pixel(refine_peaks(maps, peaks), prediction["map_stride"])
+    expected = 2 * (small + 0.5) - 0.5
+    inside = ((expected >= -0.5) & (expected <= torch.tensor([191.5, 127.5]))).all(1)
+    assert inside.any()
+    found = torch.tensor([[float(row["x_px"]), float(row["y_px"])] for row in table], dtype=torch.float64)
+    torch.testing.assert_close(found, expected[inside], rtol=0, atol=0.011)
+    assert [row["name"] for row in table] == [f"peak {n + 1}" for n in range(len(table))]
+    assert [float(row["weight"]) for row in table] == pytest.approx(peaks.value[inside].tolist(), abs=1e-4)
+
+
+def test_a_video_comes_with_its_annotated_copy(commands: Commands, run: Path, tmp_path: Path) -> None:
+    from anatomark.data.media import open_media
+
+    video = write_video(tmp_path / "scan.mp4")
+    ended = commands("predict.py", f"run={run}", f"input={video}", "data.batch_size=3", "overlays=false")
+    assert ended.code == 0, ended.err
+    folder = run / "predictions_of" / "scan"
+    assert {path.name for path in folder.iterdir()} == {"predictions.csv", "landmarks.csv", "scan_annotated.mp4"}
+    assert [int(row["frame"]) for row in rows(folder / "predictions.csv")] == list(range(7))
+    copy = open_media(folder / "scan_annotated.mp4")
+    assert (copy.n_frames, copy.rate) == (7, 25)
+    drawn, given = (list(media.frames()) for media in (copy, open_media(video)))
+    assert all(one.shape == other.shape for one, other in zip(drawn, given, strict=True))
+    # The map is coloured, the frames are not.
+    assert max(np.ptp(one.astype(int), axis=2).max() for one in drawn) > 60
+    assert max(np.ptp(one.astype(int), axis=2).max() for one in given) < 10
+
+
+def test_several_videos_beside_an_image(commands: Commands, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("a.mp4", "b.avi"):
+        write_video(folder / name, 3)
+    iio.imwrite(folder / "c.png", frame(0))
+    ended = commands("predict.py", f"run={run}", f"input={folder}", "data.batch_size=2")
+    assert ended.code == 0, ended.err
+    written = {path.name for path in (run / "predictions_of" / "mixed").rglob("*.*")}
+    videos = {"a_annotated.mp4", "b_annotated.mp4"}
+    numbered = {f"{name}_00000{number}.png" for name in "ab" for number in range(3)}
+    assert written == {"predictions.csv", "landmarks.csv", "c.png", *videos, *numbered}
+
+
+def test_frames_are_read_no_further_than_the_batch(run: Path) -> None:
+    from anatomark.data.media import Media
+    from anatomark.inference.loop import Predictor
+    from anatomark.inference.samples import Frame
+    from anatomark.runs import load_config, load_model
+
+    cfg = load_config(run)
+    cfg.data.batch_size = 3
+    read: list[int] = []
+
+    class Endless:
+        path, n_frames, spacing_mm = Path("scan"), 0, None
+
+        def frames(self) -> Iterator[np.ndarray]:
+            while True:
+                read.append(len(read))
+                yield frame(0)[..., None]
+
+    media: Media = Endless()
+    given = (Frame(media, number, pixels) for number, pixels in enumerate(media.frames()))
+    findings = Predictor(load_model(cfg, run, "best"), cfg)(given)
+    for expected in (3, 3, 3, 6):
+        next(findings)
+        assert len(read) == expected
+
+
+def as_built(folder: Path, model: str, *words: str) -> Path:
+    """The run folder of a model of two classes that was not trained."""
+    from anatomark.runs import save_config
+    from test_configs import composed
+
+    common = ["data=frames", f"data.root={folder}", "data.classes=[background,plane]", "data.batch_size=3"]
+    cfg = composed(f"model={model}", *common, "trainer.accelerator=cpu", *words)
+    choices = HydraConfig.get().runtime.choices
+    cfg.checkpoint = None
+    (folder / "run").mkdir()
+    save_config(cfg, folder / "run", choices)
+    return folder / "run"
+
+
+def test_a_run_that_crops_to_an_annotated_box_says_what_to_do(commands: Commands, tmp_path: Path, images: Path) -> None:
+    run = as_built(tmp_path, "msen", "cai.size=32", "cai.disc_resolution=16")
+    words = [f"run={run}", f"input={images}"]
+    assert_refused(commands("predict.py", *words), "abdominal_wall", "data.eval_transform=")
+    assert not (run / "predictions_of").exists()
+    assert commands("predict.py", *words, FIT % (32, 32)).code == 0
+    assert_found(run / "predictions_of" / "images" / "predictions.csv", least_score=0.5)  # the larger of two
+
+
+def test_a_polar_network_finds_the_sector_and_draws_on_the_frame_as_it_came(
+    commands: Commands, tmp_path: Path, images: Path
+) -> None:
+    run = as_built(tmp_path, "soft_proposal", "toussaint.size=64")
+    words = [f"run={run}", f"input={images}"]
+    ended = commands("predict.py", *words)  # as they are
+    assert ended.code == 0, ended.err
+    table = run / "predictions_of" / "images" / "predictions.csv"
+    assert_found(table, least_score=0)
+    stretched = rows(table)
+    assert_refused(commands("predict.py", *words, "data.frustum=guess"), "data.frustum is guess")
+    assert_refused(commands("predict.py", *words, "data.frustum=estimate"), "a.dcm, 0", "sector")
+    assert rows(table) == stretched
+
+    iio.imwrite(tmp_path / "scan.png", sector())
+    ended = commands("predict.py", f"run={run}", f"input={tmp_path / 'scan.png'}", "data.frustum=estimate")
+    assert ended.code == 0, ended.err
+    assert_found(run / "predictions_of" / "scan" / "predictions.csv", least_score=0)
+    drawn = iio.imread(run / "predictions_of" / "scan" / "overlays" / "scan.png")
+    assert drawn.shape == (200, 240, 3)
+    coloured = np.ptp(drawn.astype(int), axis=2) > 10
+    outside = ~sector().astype(bool)
+    assert coloured[60:].sum() > 500
+    assert (coloured & outside)[60:, :20].sum() == 0  # no map where the scanner shows nothing
+
+
+def sector() -> np.ndarray:
+    """A curvilinear frame of 240 x 200 px, black around its sector."""
+    y, x = np.mgrid[:200, :240]
+    depth, angle = np.hypot(x - 119.5, y + 40), np.arctan2(x - 119.5, y + 40)
+    inside = (depth > 60) & (depth < 230) & (np.abs(angle) < 0.5)
+    return np.where(inside, np.random.default_rng(0).integers(60, 200, inside.shape), 0).astype(np.uint8)
+
+
+def assert_found(table: Path, *, least_score: float) -> None:
+    widths = {"wide.png": 192, "scan.png": 240}
+    heights = {"scan.png": 200}
+    for row in rows(table):
+        assert row["label"] in ("background", "plane")
+        assert least_score <= float(row["score"]) <= 1
+        x0, y0, x1, y1 = (float(row[f"{edge}_px"]) for edge in ("x0", "y0", "x1", "y1"))
+        assert -0.5 <= x0 < x1 <= widths.get(row["file"], 96) - 0.5
+        assert -0.5 <= y0 < y1 <= heights.get(row["file"], 64) - 0.5
+
+
+def test_an_earlier_output_is_replaced_whole(commands: Commands, run: Path, images: Path) -> None:
+    words = [f"run={run}", f"input={images}"]
+    assert commands("predict.py", *words).code == 0
+    (images / "wide.png").unlink()
+    assert commands("predict.py", *words).code == 0
+    folder = run / "predictions_of" / "images"
+    assert len(rows(folder / "predictions.csv")) == 3
+    assert not (folder / "overlays" / "wide.png").exists()
+
+
+def cut_video(folder: Path) -> list[str]:
+    import av
+
+    path = folder / "cut.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        for number in range(12):
+            pixels = frame(number)[..., None].repeat(3, axis=2)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    return ["cut.avi", "frame"]
+
+
+def no_pixels(folder: Path) -> list[str]:
+    write_dicom(folder / "empty.dcm", None)
+    return ["empty.dcm", "readable pixel data"]
+
+
+def broken_image(folder: Path) -> list[str]:
+    iio.imwrite(folder / "a.png", frame(0))
+    (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    return ["b.png", "not a readable image"]
+
+
+def nothing(folder: Path) -> list[str]:
+    (folder / "notes.txt").touch()
+    return ["holds no frames"]
+
+
+@pytest.mark.parametrize("spoil", [cut_video, no_pixels, broken_image, nothing])
+def test_bad_files_leave_nothing_behind(
+    commands: Commands, run: Path, tmp_path: Path, spoil: Callable[[Path], list[str]]
+) -> None:
+    if spoil is cut_video:
+        pytest.importorskip("av")
+    folder = tmp_path / "given"
+    folder.mkdir()
+    parts = spoil(folder)
+    before = contents(run)
+    assert_refused(commands("predict.py", f"run={run}", f"input={folder}", "data.batch_size=2"), *parts)
+    assert contents(run) == before
+    assert not list(run.rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ([], ["run=", "one run folder"]),
+        (["run=[<run>,<run>]", "input=<in>"], ["names 2"]),
+        (["run=nothing", "input=<in>"], ["nothing/config.yaml does not exist"]),
+        (["run=<run>"], ["input="]),
+        (["run=<run>", "input=nowhere"], ["nowhere does not exist"]),
+        (["run=<run>", "input=<in>/notes.txt"], ["notes.txt", ".txt", ".mp4"]),
+        (["run=<run>", "input=<in>", "checkpoint=newest"], ["newest.ckpt"]),
+        (["run=<run>", "input=<in>", "output=<in>"], ["holds the input"]),
+        (["run=<run>", "input=<in>", "output=<run>"], ["no output of predict.py", "predictions.csv"]),
+        (["run=<run>", "input=<in>", "inputs=x"], ["inputs"]),
+        (["run=<run>", "input=<in>", "discovery.min_distance=0"], ["min_distance"]),
+        (["run=<run>", "input=<in>", "+evaluator.localisation.threshold=2"], ["threshold", "2"]),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, list) else None,
+)
+def test_refusals(commands: Commands, run: Path, images: Path, words: list[str], parts: list[str]) -> None:
+    before = contents(run)
+    given = [word.replace("<run>", str(run)).replace("<in>", str(images)) for word in words]
+    assert_refused(commands("predict.py", *given), *parts)
+    assert contents(run) == before
+    assert set(commands.folder.iterdir()) == {run, images}
+
+
+def test_a_video_without_the_extra(
+    commands: Commands, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.mp4").touch()
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert_refused(commands("predict.py", f"run={run}", f"input={tmp_path / 'a.mp4'}"), "a.mp4", ".[video]")
+
+
+def test_a_foreign_configuration_executes_nothing(commands: Commands, run: Path, images: Path) -> None:
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    saved["data"]["eval_transform"] = {"_target_": "os.system", "command": "touch pwned"}
+    (run / "config.yaml").write_text(yaml.safe_dump(saved))
+    assert_refused(commands("predict.py", f"run={run}", f"input={images}"), "os.system", "whitelist")
+    assert not (commands.folder / "pwned").exists()
