@@ -12,9 +12,10 @@ from omegaconf import DictConfig
 
 from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
+from anatomark.instantiation import EXECUTION_WHITELIST, instantiate_all
 from anatomark.multirun import expand_runs, load_configs
 from anatomark.rows import Row, as_built, group_rows
-from anatomark.runs import EXECUTION_WHITELIST, display_path, instantiate_all, save_config
+from anatomark.runs import display_path, save_config
 
 log = logging.getLogger("anatomark")
 

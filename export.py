@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
+from anatomark.instantiation import EXECUTION_WHITELIST
 from anatomark.multirun import expand_runs, load_configs
-from anatomark.runs import EXECUTION_WHITELIST
 
 log = logging.getLogger("anatomark")
 

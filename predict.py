@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 
 from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
+from anatomark.instantiation import EXECUTION_WHITELIST
 from anatomark.multirun import expand_runs, load_configs
-from anatomark.runs import EXECUTION_WHITELIST, display_path, load_model
+from anatomark.runs import display_path, load_model
 
 log = logging.getLogger("anatomark")
 

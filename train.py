@@ -11,20 +11,9 @@ from omegaconf import DictConfig
 
 from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
+from anatomark.instantiation import EXECUTION_WHITELIST, instantiate, instantiate_all, instantiate_trained, make_trainer
 from anatomark.multirun import finished_earlier, mark_finished, mark_started
-from anatomark.runs import (
-    EXECUTION_WHITELIST,
-    display_path,
-    find_checkpoint,
-    instantiate,
-    instantiate_all,
-    instantiate_trained,
-    load_config,
-    load_weights,
-    make_trainer,
-    merge_overrides,
-    save_config,
-)
+from anatomark.runs import display_path, find_checkpoint, load_config, load_weights, merge_overrides, save_config
 
 log = logging.getLogger("anatomark")
 

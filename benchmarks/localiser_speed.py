@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from anatomark.evaluators.maps import fill_frame
-from anatomark.exporting import make_graph
+from anatomark.exporting import make_graph, open_session
 from anatomark.localiser import FRAME, Localiser, box_of
 from anatomark.models.soft_proposal import SoftProposalModel
 from anatomark.nets.cam import ResponseNet
@@ -47,12 +47,7 @@ def localise_by_gradient(net: ResponseNet, frame: Tensor) -> None:
 
 def make_session(localiser: Localiser, frames: Tensor) -> Callable[[Tensor], object]:
     """The exported graph in ONNX Runtime."""
-    from onnxruntime import InferenceSession, SessionOptions
-
-    options = SessionOptions()
-    options.intra_op_num_threads = THREADS
-    graph = make_graph(localiser, frames).model_proto.SerializeToString()
-    session = InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    session = open_session(make_graph(localiser, frames).model_proto.SerializeToString())
     return lambda frame: session.run(None, {FRAME: frame.numpy()})
 
 

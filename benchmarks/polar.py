@@ -17,7 +17,8 @@ import torch
 from skimage.transform import warp
 from torch import Tensor
 
-from anatomark.geometry.polar import PolarGrid, to_polar
+from anatomark.geometry.polar import to_polar
+from anatomark.types import PolarGrid
 
 SIDE, N_FRAMES = 224, 32
 REPEATS = 7

@@ -53,6 +53,61 @@ def test_the_reference_is_tested_against_every_other_row() -> None:
     assert tests["f1"]["p"] == pytest.approx(1 / 8, abs=0.02)
 
 
+def resampled(counts: dict[str, tuple[int, int, int, int]], drawn: np.ndarray) -> list[dict[str, float]]:
+    return [sklearn_scores([counts["abcd"[subject]] for subject in subjects]) for subjects in drawn]
+
+
+def test_differences_have_an_interval_over_the_same_subjects_of_both_rows() -> None:
+    report = classification("good", "poor")
+    tests = report.values["paired"]["poor"]
+    every = np.stack(np.meshgrid(*[range(4)] * 4), axis=-1).reshape(-1, 4)  # all 256 equally likely draws
+    good, poor = resampled(GOOD, every), resampled(POOR, every)
+    for metric, test in tests.items():
+        differences = np.sort([a[metric] - b[metric] for a, b in zip(good, poor, strict=True)])
+        interval = test["interval"]
+        # 10,000 draws find the quantiles of the 256 but for some neighbours in their order.
+        assert differences[3] <= interval["low"] <= differences[10]
+        assert differences[-11] <= interval["high"] <= differences[-4]
+        assert interval["n_unmeasured"] == 0
+    table = report.tables[-1]
+    assert table.columns[5:] == ["difference in F1, % [95 % interval]", "p"]
+    f1 = tests["f1"]
+    shown = [100 * number for number in (f1["difference"], f1["interval"]["low"], f1["interval"]["high"])]
+    assert table.rows[0][5] == "{:.2f} [{:.2f}, {:.2f}]".format(*shown)
+    assert "left out" not in table.note
+    same = compare([classified("good", GOOD), classified("twin", GOOD)], reference="good", published={})
+    assert same.values["paired"]["twin"]["f1"]["interval"] == {"low": 0, "high": 0, "n_unmeasured": 0}
+    assert same.tables[-1].rows[0][1] == "0.00 [0.00, 0.00]"
+
+
+def test_resamples_without_positives_are_left_out_and_said() -> None:
+    rare = {"a": (4, 1, 2, 20), "b": (0, 1, 0, 15), "c": (3, 0, 1, 9), "d": (0, 0, 0, 12)}
+    worse = {"a": (3, 1, 3, 20), "b": (0, 2, 0, 14), "c": (2, 1, 2, 8), "d": (0, 0, 0, 12)}
+    report = compare([classified("good", rare), classified("poor", worse)], reference="good", published={})
+    left_out = {test["interval"]["n_unmeasured"] for test in report.values["paired"]["poor"].values()}
+    assert len(left_out) == 1
+    assert left_out.pop() / 10_000 == pytest.approx(1 / 16, abs=0.01)  # b and d only
+    assert "left out, where a score cannot be measured" in report.tables[-1].note
+    check_table(report.tables[-1], "classification")
+
+
+def test_a_resample_without_the_averaged_classes_is_left_out() -> None:
+    only_background = {"head": (0, 0), "spine": (0, 0), "background": (3, 3)}
+    right = RIGHT | {"b": only_background, "c": only_background, "d": only_background}
+    worse = right | {"a": {"head": (4, 2), "spine": (2, 0), "background": (3, 0)}}
+    report = compare([recalled("good", right), recalled("poor", worse)], reference="good", published={})
+    interval = report.values["paired"]["poor"]["average_recall"]["interval"]
+    assert (interval["low"], interval["high"]) == pytest.approx((0.5, 0.5))
+    assert interval["n_unmeasured"] / 10_000 == pytest.approx((3 / 4) ** 4, abs=0.02)
+
+
+def test_one_subject_has_no_interval() -> None:
+    rows = [scored(name, {"a": cc}, folds={0: ["a"]}) for name, cc in (("x", 0.6), ("y", 0.4))]
+    report = compare(rows, reference="x", published={})
+    assert report.values["paired"]["y"]["cc"]["interval"] is None
+    assert report.tables[-1].rows[0][3] == "0.200"
+
+
 def test_tables_show_percent_and_the_papers_numbers() -> None:
     rows = [classified("good", GOOD), classified("poor", POOR)]
     scores, spread, paired = compare(rows, reference="good", published={"poor": [79.3, 82.1, 80.7]}).tables

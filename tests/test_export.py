@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from anatomark.data.datamodules import collate
 from anatomark.data.frames_writer import RawFrame, write_frames
 from anatomark.evaluators.maps import full_size_map
+from anatomark.instantiation import instantiate
 from anatomark.models.base import MapOutput
-from anatomark.runs import instantiate, load_config, load_model
+from anatomark.runs import load_config, load_model
 from anatomark.types import Prediction, Sample
 from commands import SCREEN, Commands
 from frames_fixture import make_frame

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from anatomark.cli import user_message
+from bomb import Bomb
 from commands import Commands
 from refused import assert_refused, contents
 
@@ -19,16 +20,6 @@ def edit_config(run: Path, change: Callable[[dict], None]) -> None:
     config = yaml.safe_load(path.read_text())
     change(config)
     path.write_text(yaml.safe_dump(config))
-
-
-class Touch:
-    """Unpickles by writing a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return Path.touch, (Path(self.path),)  # type: ignore[return-value]
 
 
 def truncated(path: Path, sentinel: Path) -> None:
@@ -44,11 +35,11 @@ def empty(path: Path, sentinel: Path) -> None:
 
 
 def pickled_code(path: Path, sentinel: Path) -> None:
-    path.write_bytes(pickle.dumps(Touch(sentinel)))
+    path.write_bytes(pickle.dumps(Bomb(sentinel)))
 
 
 def code_beside_weights(path: Path, sentinel: Path) -> None:
-    torch.save(torch.load(path, weights_only=True) | {"extra": Touch(sentinel)}, path)
+    torch.save(torch.load(path, weights_only=True) | {"extra": Bomb(sentinel)}, path)
 
 
 def no_weights(path: Path, sentinel: Path) -> None:
@@ -99,7 +90,8 @@ def test_a_run_without_checkpoint_is_refused(commands: Commands, run: Path) -> N
 )
 @pytest.mark.parametrize("key", ["data", "model", "data.source", "model.optimizer", "evaluator.saliency"])
 def test_no_foreign_target_is_executed(run: Path, tmp_path: Path, target: str, key: str) -> None:
-    from anatomark.runs import instantiate, load_config
+    from anatomark.instantiation import instantiate
+    from anatomark.runs import load_config
 
     sentinel = tmp_path / "executed"
     command = f"open({str(sentinel)!r}, 'w')" if target == "builtins.eval" else f"touch {sentinel}"

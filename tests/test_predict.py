@@ -83,7 +83,8 @@ def test_landmarks_are_the_peaks_of_the_map_in_px_of_the_frame(commands: Command
     """The same frame, seen small by the network, with its map put back by hand."""
     from anatomark.data.datamodules import collate
     from anatomark.data.frames import FrameDataset, FrameRecord
-    from anatomark.runs import instantiate, load_config, load_model
+    from anatomark.instantiation import instantiate
+    from anatomark.runs import load_config, load_model
 
     path = tmp_path / "twice.png"
     iio.imwrite(path, frame(0).repeat(2, axis=0).repeat(2, axis=1))  # 192 x 128 px, brought to 96 x 64 px

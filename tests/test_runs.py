@@ -10,18 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anatomark.errors import AnatomarkError
-from anatomark.runs import (
-    display_path,
-    find_checkpoint,
-    instantiate,
-    instantiate_all,
-    load_config,
-    load_weights,
-    make_trainer,
-    merge_overrides,
-    register_resolvers,
-    save_config,
-)
+from anatomark.runs import display_path, find_checkpoint, load_config, load_weights, merge_overrides, save_config
 
 CHOICES = {"model": "saliency", "data": "phantom", "recipe": "robust", "experiment": None}
 
@@ -142,14 +131,6 @@ def test_a_checkpoint_is_no_path(tmp_path: Path, name: str | None) -> None:
         find_checkpoint(tmp_path, name)
 
 
-def test_the_run_folder_is_that_of_the_run_else_a_new_one() -> None:
-    register_resolvers()
-    cfg = OmegaConf.create({"run": None, "one": "${run_folder:${run},new}", "two": "${run_folder:${run},new,pooled}"})
-    for run, one, two in ((None, "new", "new"), ("a", "a", "a"), (["a", "b"], "new", "pooled")):
-        cfg.run = run
-        assert (cfg.one, cfg.two) == (one, two)
-
-
 def test_weights_are_loaded_into_their_own_model_only(tmp_path: Path) -> None:
     path = tmp_path / "best.ckpt"
     source, target = nn.Linear(3, 2), nn.Linear(3, 2)
@@ -168,24 +149,6 @@ def test_weights_are_loaded_into_their_own_model_only(tmp_path: Path) -> None:
         assert "belongs to another model" in str(caught.value)
         assert count in str(caught.value)
         assert all(torch.equal(before[key], value) for key, value in other.state_dict().items())
-
-
-def test_partial_targets_obey_the_whitelist_when_they_are_called() -> None:
-    make = instantiate(OmegaConf.create({"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1}))
-    assert make(nn.Linear(1, 1).parameters()).defaults["lr"] == 0.1
-    with pytest.raises(Exception, match="whitelist"):
-        instantiate(OmegaConf.create({"_target_": "torch.load", "_partial_": True}))
-
-
-def test_entries_set_to_null_are_left_out() -> None:
-    node = {"_target_": "torch.nn.Identity"}
-    assert len(instantiate_all(OmegaConf.create({"a": node, "b": None, "c": node}))) == 2
-    assert instantiate_all(None) == []
-
-
-def test_trainer_options_that_lightning_refuses_are_named() -> None:
-    with pytest.raises(AnatomarkError, match=r"^trainer: .*warp"):
-        make_trainer({"accelerator": "warp"})
 
 
 def test_paths_are_shown_relative_where_shorter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

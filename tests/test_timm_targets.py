@@ -10,9 +10,10 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from torch import nn
 
-from anatomark.runs import instantiate, instantiate_trained
+from anatomark.instantiation import instantiate, instantiate_trained
 from anatomark.timm_targets import CREATE, OLDEST, timm_targets
 from anatomark.types import AnatomarkError
+from test_configs import composed
 
 Calls = list[dict[str, object]]
 
@@ -62,6 +63,13 @@ def test_a_configuration_builds_a_network(timm: Calls) -> None:
     assert timm == [{"model_name": "fake", "in_chans": 1}] * 2
 
 
+def test_the_option_asks_for_feature_maps_of_grey_frames(timm: Calls) -> None:
+    cfg = composed("model=soft_proposal", "features=timm", "model.net.backbone.model_name=fake")
+    assert isinstance(instantiate(cfg.model.net.backbone), FakeNet)
+    assert timm == [{"model_name": "fake", "pretrained": False, "in_chans": 1, "num_classes": 0, "global_pool": ""}]
+    assert cfg.row == "fake-SP"
+
+
 @pytest.mark.parametrize("target", ["timm.models.load_state_dict", "timm.models._helpers.torch.load"])
 def test_loaders_are_never_called(timm: Calls, target: str) -> None:
     node = {"first": {"_target_": target, "path": "x.pth"}, "second": {"_target_": CREATE, "model_name": "fake"}}
@@ -89,7 +97,10 @@ def absent(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [(old, "timm 1.0.9 may run code .*; install timm>=1.0.31"), (absent, r"needs timm; run: pip install .*\[timm\]")],
+    [
+        (old, "timm 1.0.9 may run code .*; install timm>=1.0.31"),
+        (absent, r"needs timm; first install the torchvision .*, then run: pip .*\[timm\]"),
+    ],
 )
 def test_a_timm_that_will_not_do_is_refused(
     timm: Calls, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch], None], message: str

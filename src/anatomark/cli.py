@@ -18,8 +18,9 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from anatomark.errors import AnatomarkError
+from anatomark.instantiation import register_resolvers
 from anatomark.multirun import expand_runs
-from anatomark.runs import choice_word, display_path, load_config, register_resolvers
+from anatomark.runs import choice_word, display_path, load_config
 
 log = logging.getLogger(__name__)
 

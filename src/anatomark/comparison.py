@@ -1,4 +1,4 @@
-"""Rows side by side: pooled scores with their spread over folds, paired tests against one row, the paper's numbers."""
+"""Rows side by side: pooled scores with their spread over folds, differences to one row, the paper's numbers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,11 +10,13 @@ from jaxtyping import Float
 
 from anatomark.evaluators.folds import spread
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
-from anatomark.metrics.paired import swap_test
+from anatomark.metrics.paired import Score, bootstrap_interval, swap_test
 from anatomark.summaries import Summary, summary_of
 from anatomark.types import AnatomarkError, Report, Table
 
 Line = list[str | float | int]
+Differences = dict[str, dict[str, dict[str, Any]]]
+"""Row -> metric -> difference of the reference to it, its interval and p."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +132,11 @@ def _scores(
     if not subjects:
         raise AnatomarkError(f"{where}: no frame was scored; check its data")
     sums = np.array([numbers[subject] for subject in subjects]).sum(axis=0, keepdims=True)
-    try:
-        scores = summary.score(sums, len(subjects))
-    except AnatomarkError as error:
-        raise AnatomarkError(f"{where}: {error}") from error
-    return {metric: float(scores[metric][0]) if np.isfinite(scores[metric][0]) else None for metric in summary.columns}
+    scores = {metric: float(score[0]) for metric, score in summary.score(sums, len(subjects)).items()}
+    for metric, problem in summary.needed.items():
+        if not np.isfinite(scores[metric]):
+            raise AnatomarkError(f"{where}: {problem}")
+    return {metric: scores[metric] if np.isfinite(scores[metric]) else None for metric in summary.columns}
 
 
 def _test_pairs(
@@ -142,22 +144,28 @@ def _test_pairs(
     numbers: Mapping[str, Mapping[str, list[float]]],
     reference: str,
     summary: Summary,
-) -> dict[str, dict[str, dict[str, float]]]:
+) -> Differences:
     subjects = sorted(numbers[reference])
 
     def score(sums: Float[np.ndarray, "p m"], metric: str) -> Float[np.ndarray, "p"]:
         return summary.score(sums, len(subjects))[metric]
 
-    paired: dict[str, dict[str, dict[str, float]]] = {}
+    paired: Differences = {}
     for name, other in numbers.items():
         if sorted(other) != subjects:
             raise AnatomarkError(f"rows {reference!r} and {name!r} were scored on other subjects; check their data")
         first, second = (np.array([row[subject] for subject in subjects]) for row in (numbers[reference], other))
         measured = [m for m in summary.columns if found[reference][m] is not None and found[name][m] is not None]
         if name != reference:
-            tests = {metric: swap_test(first, second, score=partial(score, metric=metric)) for metric in measured}
-            paired[name] = {metric: asdict(test) for metric, test in tests.items()}
+            paired[name] = {metric: _test_pair(first, second, partial(score, metric=metric)) for metric in measured}
     return paired
+
+
+def _test_pair(first: Float[np.ndarray, "s m"], second: Float[np.ndarray, "s m"], score: Score) -> dict[str, Any]:
+    test = swap_test(first, second, score=score)
+    # One subject says nothing of how subjects vary.
+    interval = asdict(bootstrap_interval(first, second, score=score)) if len(first) > 1 else None
+    return {**asdict(test), "interval": interval}
 
 
 def _score_table(
@@ -187,21 +195,36 @@ def _spread_table(found: Mapping[str, Mapping[str, Any]], summary: Summary) -> T
     )
 
 
-def _paired_table(paired: Mapping[str, Mapping[str, Mapping[str, float]]], reference: str, summary: Summary) -> Table:
+def _paired_table(paired: Differences, reference: str, summary: Summary) -> Table:
     columns = ["row"]
     lines: list[Line] = [[name] for name in paired]
     for metric, header in summary.columns.items():
-        columns += [f"difference in {header}", "p"]
+        columns += [f"difference in {header} [95 % interval]", "p"]
         for line, tests in zip(lines, paired.values(), strict=True):
             test = tests.get(metric)
-            line += [_in_units(test["difference"], header), test["p"]] if test else [NOT_MEASURED, NOT_MEASURED]
+            line += [_describe_difference(test, header), test["p"]] if test else [NOT_MEASURED, NOT_MEASURED]
+    found = [
+        test["interval"]["n_unmeasured"] for tests in paired.values() for test in tests.values() if test["interval"]
+    ]
+    left_out = f"; up to {max(found)} left out, where a score cannot be measured" if any(found) else ""
     return Table(
         title=f"{summary.title}: {reference} minus each row",
         columns=columns,
         rows=lines,
-        note="Two-sided permutation test that swaps the two rows within subjects, 10,000 permutations; p not corrected"
-        " for the number of rows.",
+        note=f"Percentile interval over 10,000 bootstrap resamples of the subjects{left_out}. Two-sided permutation"
+        " test that swaps the two rows within subjects, 10,000 permutations. Neither is corrected for the number of"
+        " rows.",
     )
+
+
+def _describe_difference(test: Mapping[str, Any], header: str) -> str:
+    digits = 2 if header.endswith("%") else 3
+
+    def show(value: float) -> str:
+        return f"{_in_units(value, header):z.{digits}f}"  # z: not "-0.00"
+
+    interval = f" [{show(test['interval']['low'])}, {show(test['interval']['high'])}]" if test["interval"] else ""
+    return show(test["difference"]) + interval
 
 
 def _shown(scores: Mapping[str, float | None], summary: Summary) -> Line:

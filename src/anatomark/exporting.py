@@ -19,9 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from anatomark.data.datamodules import FrameDataModule, collate
+from anatomark.instantiation import instantiate
 from anatomark.localiser import FRAME, Localiser, box_of
 from anatomark.models.base import BaseModel, require_finite
-from anatomark.runs import display_path, instantiate, load_model
+from anatomark.runs import display_path, load_model
 from anatomark.types import AnatomarkError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from anatomark.data.datamodules import FrameDataModule
 from anatomark.data.frames import FrameDataset, FrameRecord
-from anatomark.runs import instantiate
+from anatomark.instantiation import instantiate
 from anatomark.types import Sample
 
 # Keys of a data configuration that change no sample in evaluation form.

@@ -1,18 +1,19 @@
 """What of an evaluator's report goes into a table of rows, and how it is made of numbers per subject.
 
-Such numbers give the score of all folds together, of one fold, and of every permutation of a paired test alike.
+Such numbers give the score of all folds together, of one fold, and of every permutation and resample of a paired test
+alike.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Shaped
 
-from anatomark.types import AnatomarkError, Report
+from anatomark.types import Report
 
 Scores = dict[str, Float[np.ndarray, "p"]]
 SubjectValues = Mapping[str, Any]
@@ -31,6 +32,7 @@ class Summary:
             NaN where one cannot be measured.
         columns: metric -> header, in the order of the paper's table; shown in percent where the header says so.
         note: conventions.
+        needed: metric -> why it cannot be measured and what to do, for those that all folds must have.
         baseline: key of ``values`` that holds the scores of a prediction without network, and what the table calls it.
         stacked: the evaluator's own tables and figures of all rows follow.
     """
@@ -40,6 +42,7 @@ class Summary:
     score: Callable[[Float[np.ndarray, "p m"], int], Scores]
     columns: Mapping[str, str]
     note: str
+    needed: Mapping[str, str] = field(default_factory=dict)
     baseline: tuple[str, str] | None = None
     stacked: bool = False
 
@@ -59,18 +62,14 @@ def summary_of(report: Report) -> Summary | None:
 def count_scores(counts: Float[np.ndarray, "p m"], n_subjects: int) -> Scores:
     """Precision, recall and F1 from counts of true positives, false positives and false negatives.
 
-    The precision of a method that calls no frame positive is NaN: it cannot be measured.
-
-    Raises:
-        AnatomarkError: there is no positive frame.
+    All are NaN where no frame is positive, and the precision of a method that calls none positive is NaN.
     """
     tp, fp, fn = counts.T
-    if not (tp + fn).all():
-        raise AnatomarkError("no frame is of the positive class, so there is no recall; use fewer folds (data.n_folds)")
+    positive = tp + fn > 0
     return {
-        "precision": np.divide(tp, tp + fp, out=np.full_like(tp, np.nan), where=tp + fp > 0),
-        "recall": tp / (tp + fn),
-        "f1": 2 * tp / (2 * tp + fp + fn),
+        "precision": _ratio(tp, tp + fp, where=positive & (tp + fp > 0)),
+        "recall": _ratio(tp, tp + fn, where=positive),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn, where=positive),
     }
 
 
@@ -82,7 +81,7 @@ def mean_scores(sums: Float[np.ndarray, "p m"], n_subjects: int) -> Scores:
 def class_scores(
     sums: Float[np.ndarray, "p m"], n_subjects: int, *, average: str, classes: Sequence[str] = ()
 ) -> Scores:
-    """Means over the frames of each class, and the average of those classes that have frames.
+    """Means over the frames of each class, and the average of those classes that have frames; NaN without frames.
 
     Args:
         sums: of each class in turn the number of frames, and the sum of what is averaged.
@@ -92,9 +91,19 @@ def class_scores(
     """
     frames, totals = sums[:, ::2], sums[:, 1::2]
     has_frames = frames > 0
-    means = np.divide(totals, frames, out=np.full_like(totals, np.nan), where=has_frames)
-    averages = np.where(has_frames, means, 0).sum(axis=1) / has_frames.sum(axis=1)
+    means = _ratio(totals, frames, where=has_frames)
+    n_classes = has_frames.sum(axis=1)
+    averages = _ratio(np.where(has_frames, means, 0).sum(axis=1), n_classes, where=n_classes > 0)
     return {average: averages, **{name: means[:, i] for i, name in enumerate(classes)}}
+
+
+def _ratio(
+    part: Float[np.ndarray, "*n"], whole: Shaped[np.ndarray, "*n"], *, where: Bool[np.ndarray, "*n"]
+) -> Float[np.ndarray, "*n"]:
+    """NaN elsewhere."""
+    ratio = np.full_like(part, np.nan)
+    np.divide(part, whole, out=ratio, where=where)
+    return ratio
 
 
 PLANES = Summary(
@@ -103,6 +112,7 @@ PLANES = Summary(
     score=count_scores,
     columns={"precision": "precision, %", "recall": "recall, %", "f1": "F1, %"},
     note="The standard plane is the positive class; counts are pooled over all test frames.",
+    needed={"recall": "no frame is of the positive class, so there is no recall; use fewer folds (data.n_folds)"},
 )
 """Classification where one class is the positive one."""
 

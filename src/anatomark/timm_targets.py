@@ -37,10 +37,11 @@ def _import_timm() -> ModuleType:
         return importlib.import_module("timm")
     except ModuleNotFoundError as error:
         raise AnatomarkError(
-            f'{CREATE} needs {error.name}; run: pip install -c constraints.txt -e ".[timm]"'
+            f"{CREATE} needs {error.name}; first install the torchvision of the installed torch's own build (CPU or CUDA,"
+            ' from the same index), then run: pip install -c constraints.txt -e ".[timm]"'
         ) from error
     except RuntimeError as error:
         raise AnatomarkError(
-            f"timm cannot be imported ({str(error).splitlines()[0]}); install the torchvision that was built for this"
-            " torch"
+            f"timm cannot be imported ({str(error).splitlines()[0]}); replace torchvision by that of the installed"
+            " torch's own build (CPU or CUDA, from the same index)"
         ) from error

@@ -14,7 +14,7 @@ from anatomark.data.classes import check_labels
 from anatomark.data.frames import FrameDataset, FrameSource
 from anatomark.data.sources.fetal_planes import FetalPlanes
 from anatomark.data.sources.sononet_frames import CLASS_OF, SonoNetFrames
-from anatomark.runs import instantiate
+from anatomark.instantiation import instantiate
 from commands import CONF
 
 HEADER = "Image_name;Patient_num;Plane;Brain_plane;Operator;US_Machine;Train \n"

@@ -120,15 +120,21 @@ def test_classes_are_shuffled_and_every_epoch_and_seed_is_another_order():
     assert list(sampler) == third  # a resumed run goes on from the state alone
 
 
+def two_devices(monkeypatch):
+    """Plays each of two devices in turn."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda *args: 2)
+    for rank in range(2):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda *args, rank=rank: rank)
+        yield rank
+
+
 def test_devices_share_the_batches_of_one_draw(monkeypatch):
     listed = labelled(9, 5)
     torch.manual_seed(0)
     whole = list(ClassBalancedBatches(listed, batch_size=4))  # four batches
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda *args: 2)
     parts = []
-    for rank in range(2):
-        monkeypatch.setattr(torch.distributed, "get_rank", lambda *args, rank=rank: rank)
+    for _ in two_devices(monkeypatch):
         torch.manual_seed(0)
         sampler = ClassBalancedBatches(listed, batch_size=4)
         parts.append(list(sampler))
@@ -207,11 +213,8 @@ def test_devices_share_one_draw(monkeypatch):
     listed = labelled(9, 5)
     torch.manual_seed(0)
     whole = list(ClassBalancedDraws(listed, draws=10))
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda *args: 2)
     parts = []
-    for rank in range(2):
-        monkeypatch.setattr(torch.distributed, "get_rank", lambda *args, rank=rank: rank)
+    for _ in two_devices(monkeypatch):
         torch.manual_seed(0)
         sampler = ClassBalancedDraws(listed, draws=10)
         parts.append(list(sampler))

@@ -194,6 +194,8 @@ def test_the_report_is_plain_and_drawn() -> None:
     figure = report.figures["Predicted and annotated boxes"]
     assert len(figure.axes) == 2
     assert {len(axes.patches) for axes in figure.axes} <= {2, 4}  # truth, prediction; stomach, spine beside their union
+    without = evaluate(frames, target="union", exclude=["abdominal_wall"], n_examples=0)
+    assert (without.figures, without.values) == ({}, report.values)
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from skimage.measure import label as label_parts
 
 from anatomark.geometry.boxes import (
     box_contains,
     box_iou,
-    enclosing_boxes,
-    largest_component,
+    fraction_thresholds,
+    mean_threshold,
     median_boxes,
+    median_threshold,
     peak_points,
-    threshold_fraction,
-    threshold_mean,
-    threshold_median,
+    threshold_boxes,
     union_box,
 )
 from anatomark.types import AnatomarkError
@@ -35,7 +33,7 @@ def test_median_rule_pixel_by_pixel() -> None:
     maps = random_maps(0)
     maps[1] = maps[1] + 5  # nothing reaches 1.3 times the median
     maps[2, :8] = 0  # the median is 0
-    found = threshold_median(maps)
+    found = maps >= median_threshold(maps)[..., None]
     for i, values in enumerate(maps.numpy()):
         median = np.median(values)
         mask = values >= 1.3 * median
@@ -49,77 +47,68 @@ def test_median_rule_pixel_by_pixel() -> None:
 def test_the_median_of_an_even_and_an_odd_number_of_pixels(width: int) -> None:
     maps = torch.rand(4, 7, width, generator=torch.Generator().manual_seed(5))
     expected = [values >= 1.3 * np.median(values) for values in maps.numpy()]
-    np.testing.assert_array_equal(threshold_median(maps), expected)
+    np.testing.assert_array_equal(maps >= median_threshold(maps)[..., None], expected)
     np.testing.assert_array_equal(median_boxes(maps), [brute_box(mask) for mask in expected])
 
 
 def test_mean_and_fraction_rules_pixel_by_pixel() -> None:
     maps = random_maps(1)
-    for mean, half, values in zip(threshold_mean(maps), threshold_fraction(maps, 0.5), maps.numpy(), strict=True):
-        np.testing.assert_array_equal(mean, values >= values.mean())
-        np.testing.assert_array_equal(half, values >= values.max() / 2)
+    means, fractions = mean_threshold(maps), fraction_thresholds(maps, [0.5, 0.95])
+    for mean, (half, most), values in zip(means, fractions, maps.numpy(), strict=True):
+        np.testing.assert_array_equal(values >= mean.numpy(), values >= values.mean())
+        np.testing.assert_array_equal(values >= half.numpy(), values >= values.max() / 2)
+        np.testing.assert_array_equal(values >= most.numpy(), values >= 0.95 * values.max())
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_a_constant_map_gives_the_whole_image(value: float) -> None:
     maps = torch.full((2, H, W), value)
-    for masks in (threshold_median(maps), threshold_mean(maps), threshold_fraction(maps, 0.7)):
-        assert masks.all()
-        assert enclosing_boxes(masks).tolist() == [[-0.5, -0.5, W - 0.5, H - 0.5]] * 2
+    thresholds = torch.cat([median_threshold(maps), mean_threshold(maps), fraction_thresholds(maps, [0.7, 1])], 1)
+    assert threshold_boxes(maps, thresholds).tolist() == [[[-0.5, -0.5, W - 0.5, H - 0.5]] * 4] * 2
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1])
 def test_a_fraction_outside_the_unit_interval_is_refused(fraction: float) -> None:
     with pytest.raises(AnatomarkError, match="must lie in"):
-        threshold_fraction(random_maps(0), fraction)
+        fraction_thresholds(random_maps(0), [0.5, fraction])
 
 
 def test_boxes_by_brute_force() -> None:
-    masks = random_maps(2) > 0.6
-    np.testing.assert_allclose(enclosing_boxes(masks), [brute_box(mask) for mask in masks.numpy()])
+    maps = random_maps(2)
+    thresholds = torch.rand(6, 5, generator=torch.Generator().manual_seed(1)) * 0.7
+    expected = [
+        [brute_box(values >= level) for level in levels]
+        for values, levels in zip(maps.numpy(), thresholds.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(threshold_boxes(maps, thresholds), expected)
 
 
 def test_a_single_pixel_is_a_box_of_one_pixel() -> None:
-    masks = torch.zeros(1, H, W, dtype=torch.bool)
-    masks[0, 4, 9] = True
-    assert enclosing_boxes(masks).tolist() == [[8.5, 3.5, 9.5, 4.5]]
+    maps = torch.zeros(1, H, W)
+    maps[0, 4, 9] = 1
+    assert threshold_boxes(maps, torch.tensor([[0.5]])).tolist() == [[[8.5, 3.5, 9.5, 4.5]]]
 
 
-def test_an_empty_mask_has_no_box() -> None:
-    masks = random_maps(0) > 0.5
-    masks[3] = False
-    with pytest.raises(AnatomarkError, match="mask 3 of the batch is empty"):
-        enclosing_boxes(masks)
-    assert not largest_component(masks)[3].any()
+@pytest.mark.parametrize("value", [0.4, float("nan")])
+def test_a_map_below_its_threshold_has_no_box(value: float) -> None:
+    maps = random_maps(0) + 0.5
+    maps[3] = value
+    with pytest.raises(AnatomarkError, match="map 3 of the batch nowhere reaches its threshold"):
+        threshold_boxes(maps, torch.full((6, 2), 0.45))
 
 
 def test_boxes_move_with_shifts_and_flips() -> None:
     maps = torch.zeros(4, H, W)
     maps[:, 3:7, 4:9] = random_maps(3, 4)[:, 3:7, 4:9] + 0.1
-    for threshold in (threshold_median, threshold_mean):
-        box = enclosing_boxes(threshold(maps))
-        moved = enclosing_boxes(threshold(maps.roll((2, 5), (1, 2))))
+    for rule in (median_threshold, mean_threshold):
+        box, moved, flipped, scaled = (
+            threshold_boxes(changed, rule(changed))[:, 0]
+            for changed in (maps, maps.roll((2, 5), (1, 2)), maps.flip(2), 7 * maps)
+        )
         torch.testing.assert_close(moved, box + torch.tensor([5.0, 2, 5, 2]))
-        x0, y0, x1, y1 = enclosing_boxes(threshold(maps.flip(2))).unbind(1)
+        x0, y0, x1, y1 = flipped.unbind(1)
         torch.testing.assert_close(torch.stack([W - 1 - x1, y0, W - 1 - x0, y1], 1), box)
-        torch.testing.assert_close(enclosing_boxes(threshold(7 * maps)), box)
-
-
-@pytest.mark.parametrize("level", [0.2, 0.45])
-def test_largest_component_equals_a_labelling_one_by_one(level: float) -> None:
-    masks = random_maps(4, 12) > level
-    found = largest_component(masks)
-    for i, mask in enumerate(masks.numpy()):
-        parts = label_parts(mask, connectivity=2)
-        sizes = np.bincount(parts.ravel())[1:]
-        np.testing.assert_array_equal(found[i], parts == sizes.argmax() + 1)
-        torch.testing.assert_close(largest_component(masks[[i]])[0], found[i])
-
-
-def test_components_of_different_maps_do_not_touch() -> None:
-    masks = torch.zeros(2, H, W, dtype=torch.bool)
-    masks[0, 2:5, 2:5], masks[0, 8, 8], masks[1, 8, 8:10], masks[1, 2, 2] = True, True, True, True
-    assert largest_component(masks).sum((1, 2)).tolist() == [9, 2]
+        torch.testing.assert_close(scaled, box)
 
 
 def test_iou_by_counting_pixels() -> None:

@@ -8,7 +8,6 @@ import torch
 from skimage.transform import warp as skimage_warp
 
 from anatomark.geometry.polar import (
-    PolarGrid,
     box_polygons,
     boxes_to_cartesian,
     boxes_to_polar,
@@ -18,7 +17,7 @@ from anatomark.geometry.polar import (
     to_cartesian,
     to_polar,
 )
-from anatomark.types import AnatomarkError, Frustum
+from anatomark.types import AnatomarkError, Frustum, PolarGrid
 
 H, W = 90, 120
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from anatomark.geometry.sector import MIN_QUALITY, SectorFit, estimate_sector
+from anatomark.phantoms.fetal_regions import FetalRegionsPhantom
 from anatomark.types import AnatomarkError, Frustum
 
 H, W = 270, 360
@@ -23,12 +24,17 @@ def frustum(apex: tuple[float, float], radii: tuple[float, float], half_deg: flo
     }
 
 
-def sector_mask(one: Frustum) -> np.ndarray:
-    y, x = np.indices((H, W))
+def sector_mask(one: Frustum, size: tuple[int, int] = (H, W)) -> np.ndarray:
+    y, x = np.indices(size)
     dx, dy = x - float(one["apex"][0]), y - float(one["apex"][1])
     radius, angle = np.hypot(dx, dy), np.arctan2(dx, dy) - one["tilt"]
     near, far = one["radii"].tolist()
     return (radius >= near) & (radius <= far) & (np.abs(angle) <= one["half_angle"])
+
+
+def overlap(found: np.ndarray, true: np.ndarray) -> float:
+    """Intersection over union."""
+    return float((found & true).sum() / (found | true).sum())
 
 
 def drawn(one: Frustum, seed: int = 0) -> np.ndarray:
@@ -64,8 +70,19 @@ def test_a_drawn_sector_is_found(one: Frustum) -> None:
     assert math.degrees(found["half_angle"]) == pytest.approx(math.degrees(one["half_angle"]), abs=0.2)
     assert math.degrees(found["tilt"]) == pytest.approx(math.degrees(one["tilt"]), abs=0.2)
     assert found["apex"].dtype == found["radii"].dtype == torch.float32
-    both = sector_mask(found), sector_mask(one)
-    assert (both[0] & both[1]).sum() / (both[0] | both[1]).sum() > 0.99
+    assert overlap(sector_mask(found), sector_mask(one)) > 0.99
+
+
+def test_sectors_of_the_phantom_are_found_as_they_were_made() -> None:
+    phantom = FetalRegionsPhantom("unused", n_frames=7, n_subjects=1, workers=1)  # one frame of each class
+    trusted = 0
+    for image, true in ((frame.image, frame.record.frustum) for frame in phantom.make_subject(0)):
+        assert true is not None
+        found, quality = fit(image.astype(np.float32) / 255)
+        if quality > MIN_QUALITY:
+            trusted += 1
+            assert overlap(sector_mask(found, image.shape), sector_mask(true, image.shape)) > 0.985
+    assert trusted >= 6
 
 
 @pytest.mark.parametrize("one", [INSIDE, TILTED], ids=["inside", "tilted"])

@@ -202,6 +202,16 @@ def test_the_average_recall_is_over_the_classes_that_have_frames() -> None:
         assert model.logged[f"{stage}/loss"] == pytest.approx(cost / 20, rel=1e-5)
 
 
+def test_a_validation_fold_of_a_single_class_is_scored_by_that_class() -> None:
+    model = scripted(4.0 * torch.nn.functional.one_hot(torch.tensor([1, 1, 0, 1]), 3))
+    label = torch.ones(4, dtype=torch.int64)
+    batch = make_batch(4) | {"label": label, "present": torch.nn.functional.one_hot(label, 3).bool()}
+    model.validation_step(batch, 0)
+    model.on_validation_epoch_end()
+    assert model.logged["val/average_recall"] == model.logged["val/accuracy"] == 0.75
+    assert all(map(math.isfinite, model.logged.values()))
+
+
 def test_frames_without_class_are_refused_in_training_but_predicted() -> None:
     model, batch = make_model(make_net(SoftProposalNet)), make_batch(2)
     for key in ("label", "present"):

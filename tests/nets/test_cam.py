@@ -64,6 +64,17 @@ def test_uniform_proposals_are_the_cam_baseline() -> None:
     torch.testing.assert_close(35 * soft(image).class_maps, cam(image).class_maps)
 
 
+def test_scores_are_not_rounded_under_autocast() -> None:
+    torch.manual_seed(0)
+    net = CamNet(backbone=Patches(), n_classes=3, adapt_channels=10)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        output = net(torch.randn(2, 1, 40, 56))
+    assert output.class_maps.dtype == torch.bfloat16
+    assert output.logits.dtype == torch.float32
+    expected = output.class_maps.double().mean((2, 3)) + net.classifier.bias
+    torch.testing.assert_close(output.logits.double(), expected, rtol=1e-5, atol=1e-6)
+
+
 @NETS
 @pytest.mark.parametrize(("backbone", "stride"), [(ResNet, 32), (VGG, 16), (Patches, 8)])
 def test_a_backbone_shows_its_stride(kind: type[CamNet], backbone: type[nn.Module], stride: int) -> None:
@@ -102,7 +113,7 @@ def test_what_is_no_backbone_is_refused(backbone: type[nn.Module], message: str)
 
 def test_any_timm_network_can_be_the_backbone() -> None:
     pytest.importorskip("timm")
-    from anatomark.runs import instantiate
+    from anatomark.instantiation import instantiate
 
     torch.manual_seed(0)
     for name, channels in (("resnet18", 512), ("mobilenetv3_small_050", 1024)):

@@ -1,7 +1,6 @@
 """Reading published weights: both layouts give one network, and whatever does not fit is refused by name."""
 
 import logging
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from anatomark.nets.sononet import SonoNet, SonoNetTrunk
 from anatomark.types import AnatomarkError
+from bomb import Bomb
 
 State = dict[str, Tensor]
 
@@ -155,14 +155,6 @@ def test_what_is_no_state_dict_is_refused(tmp_path: Path, damage: str) -> None:
     assert any(
         part in refusal(path) for part in ("damaged, or a pickle with code", "not a readable", "not a state dict")
     )
-
-
-class Bomb:
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, (str(self.mark),)
 
 
 def test_code_in_a_file_never_runs(tmp_path: Path) -> None:

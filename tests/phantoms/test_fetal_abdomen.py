@@ -14,7 +14,7 @@ from anatomark.phantoms.abdomen_tissue import paint_trunk
 from anatomark.phantoms.abdomen_view import Section, View
 from anatomark.phantoms.drawing import Canvas, Drift, Pose
 from anatomark.phantoms.fetal_abdomen import FetalAbdomenPhantom
-from anatomark.phantoms.ultrasound import PolarGrid, Sector
+from anatomark.phantoms.ultrasound import AcousticGrid, Sector
 from anatomark.types import AnatomarkError
 
 SIZE = (320, 400)
@@ -43,7 +43,7 @@ def frames_of(clips, label=None):
 def echo_db(abdomen, z):
     """Drawn echogenicity in dB at the middle of stomach and vein in a transverse section, without speckle."""
     sector = Sector(apex=(200.0, -150.0), radii=(150.0, 480.0), half_angle=0.6, tilt=0.0)
-    grid = PolarGrid.of(sector, shape=(240, 160), spacing_mm=0.27)
+    grid = AcousticGrid.of(sector, shape=(240, 160), spacing_mm=0.27)
     pose = Pose(centre=(200.0, 165.0), scale=105.0, angle=0.0, flip=False)
     view = View(
         abdomen=abdomen,

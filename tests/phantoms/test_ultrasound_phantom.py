@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from anatomark.phantoms.drawing import Pose, smooth_noise
-from anatomark.phantoms.ultrasound import PolarGrid, Scanner, Sector, Tissue, scan_convert
+from anatomark.phantoms.ultrasound import AcousticGrid, Scanner, Sector, Tissue, scan_convert
 
 SECTOR = Sector(apex=(100.0, -80.0), radii=(90.0, 270.0), half_angle=0.5, tilt=0.1)
-GRID = PolarGrid.of(SECTOR, shape=(400, 300), spacing_mm=0.4)
+GRID = AcousticGrid.of(SECTOR, shape=(400, 300), spacing_mm=0.4)
 SCANNER = Scanner(noise_db=-200.0, looks=1, gain_compensation_db_mm=0.0)
 
 

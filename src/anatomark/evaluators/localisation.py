@@ -36,7 +36,7 @@ class LocalisationEvaluator:
         classes: class names in the order of labels; without them there are no numbers per class.
         n_fractions: thresholds that MaxBoxAcc tries: i / n_fractions of the maximum, i from 0.
         batch_size: frames at once.
-        n_examples: frames of each class in the picture.
+        n_examples: frames of each class in the picture; 0 for no picture.
 
     Raises:
         AnatomarkError: an option is out of range.

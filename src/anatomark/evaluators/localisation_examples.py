@@ -21,7 +21,7 @@ class Examples:
     They are chosen by a checksum of their key: a random draw that neither results nor the order of frames can sway.
 
     Args:
-        n: frames of a class.
+        n: frames of a class; 0 for none.
     """
 
     def __init__(self, *, n: int) -> None:
@@ -40,7 +40,7 @@ class Examples:
         key = target.sample["key"]
         draw = crc32(key.encode())
         kept = self._kept[_group(target)]
-        if len(kept) == self.n and (draw, key) >= kept[-1][:2]:
+        if not self.n or (len(kept) == self.n and (draw, key) >= kept[-1][:2]):
             return
         kept.append((draw, key, iou, _panel(target, full_map, box, iou)))
         kept.sort(key=lambda entry: entry[:2])

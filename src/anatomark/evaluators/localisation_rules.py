@@ -5,19 +5,14 @@ from functools import partial
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.geometry.boxes import (
-    enclosing_boxes,
-    largest_component,
-    threshold_fraction,
-    threshold_mean,
-    threshold_median,
-)
+from anatomark.geometry.boxes import fraction_thresholds, mean_threshold, median_threshold, threshold_boxes
+from anatomark.geometry.parts import largest_boxes
 from anatomark.types import AnatomarkError
 
-Threshold = Callable[[Float[Tensor, "b h w"]], Bool[Tensor, "b h w"]]
+Threshold = Callable[[Float[Tensor, "b h w"]], Float[Tensor, "b 1"]]
 
 RULES = {"median": "paper", "mean": "spn"}
 """Threshold -> what the report calls its box."""
@@ -49,7 +44,7 @@ class BoxRules:
             raise AnatomarkError(f"`component` of the localisation is {component}; it must be all or largest")
         if n_fractions < 1:
             raise AnatomarkError(f"`n_fractions` of the localisation is {n_fractions}; it must be at least 1")
-        self._thresholds: dict[str, Threshold] = {RULES["median"]: threshold_median, RULES["mean"]: threshold_mean}
+        self._thresholds: dict[str, Threshold] = {RULES["median"]: median_threshold, RULES["mean"]: mean_threshold}
         if threshold not in RULES:
             self._thresholds[str(threshold)] = _fraction(threshold)
         self.names = tuple(self._thresholds) + tuple(name + _LARGEST for name in self._thresholds)
@@ -62,9 +57,8 @@ class BoxRules:
         Args:
             maps: maps in [0, 1].
         """
-        masks = [threshold(maps) for threshold in self._thresholds.values()]
-        masks += [largest_component(mask) for mask in masks]
-        return torch.stack([enclosing_boxes(mask) for mask in masks], dim=1)
+        thresholds = torch.cat([threshold(maps) for threshold in self._thresholds.values()], dim=1)
+        return torch.cat([threshold_boxes(maps, thresholds), largest_boxes(maps, thresholds)], dim=1)
 
     def fraction_boxes(self, maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b t 4"]:
         """The box of the largest part above every fraction of a map's maximum.
@@ -72,8 +66,7 @@ class BoxRules:
         Args:
             maps: maps in [0, 1].
         """
-        masks = (largest_component(threshold_fraction(maps, fraction)) for fraction in self.fractions)
-        return torch.stack([enclosing_boxes(mask) for mask in masks], dim=1)
+        return largest_boxes(maps, fraction_thresholds(maps, self.fractions))
 
 
 def _fraction(threshold: str | float) -> Threshold:
@@ -82,4 +75,4 @@ def _fraction(threshold: str | float) -> Threshold:
             f"`threshold` of the localisation is {threshold}; it must be median, mean or a fraction of the maximum in"
             " [0, 1]"
         )
-    return partial(threshold_fraction, fraction=threshold)
+    return partial(fraction_thresholds, fractions=[threshold])

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.geometry.polar import PolarGrid, boxes_to_cartesian, points_to_cartesian, to_cartesian
-from anatomark.types import Sample
+from anatomark.geometry.polar import boxes_to_cartesian, points_to_cartesian, to_cartesian
+from anatomark.types import PolarGrid, Sample
 
 
 def boxes_in_frame(boxes: Float[Tensor, "b n 4"], samples: Sequence[Sample]) -> Float[Tensor, "b n 4"]:

@@ -4,10 +4,10 @@ Boxes are (x0, y0, x1, y1) px with continuous edges: the pixel in column c cover
 around the whole image is (-0.5, -0.5, W - 0.5, H - 0.5).
 """
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
-from scipy import ndimage
 from torch import Tensor
 
 from anatomark.geometry.peaks import cell_to_pixel
@@ -17,8 +17,8 @@ MEDIAN_FACTOR = 1.3
 """A pixel belongs to the object where it is 30 % above the map's median."""
 
 
-def threshold_median(maps: Float[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
-    """Pixels of at least 1.3 times the median of their map (Toussaint et al. 2018).
+def median_threshold(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1"]:
+    """1.3 times the median of each map, which a pixel of the object reaches (Toussaint et al. 2018).
 
     Where the median is 0, or nothing reaches 1.3 times it, the threshold lies 30 % of the way from the median to the
     maximum. A constant map says nothing about where, and gives the whole image.
@@ -35,67 +35,52 @@ def threshold_median(maps: Float[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
     fallback = median + (MEDIAN_FACTOR - 1) * (highest - median)
     threshold = torch.where((median > 0) & (factor <= highest), factor, fallback)
     # Rounding must not lift the threshold of a constant map above it.
-    return maps >= torch.minimum(threshold, highest)[:, None, None]
+    return torch.minimum(threshold, highest)[:, None]
 
 
-def threshold_mean(maps: Float[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
-    """Pixels of at least the mean of their map (soft proposal networks, Zhu et al. 2017)."""
-    mean = torch.minimum(maps.mean((1, 2)), maps.amax((1, 2)))
-    return maps >= mean[:, None, None]
+def mean_threshold(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1"]:
+    """The mean of each map (soft proposal networks, Zhu et al. 2017)."""
+    return torch.minimum(maps.mean((1, 2)), maps.amax((1, 2)))[:, None]
 
 
-def threshold_fraction(maps: Float[Tensor, "b h w"], fraction: float) -> Bool[Tensor, "b h w"]:
-    """Pixels of at least this fraction of the maximum of their map.
-
-    Raises:
-        AnatomarkError: the fraction is not in [0, 1].
-    """
-    if not 0 <= fraction <= 1:
-        raise AnatomarkError(f"the threshold is {fraction} of a map's maximum; it must lie in [0, 1]")
-    return maps >= fraction * maps.amax((1, 2), keepdim=True)
-
-
-def largest_component(masks: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
-    """The largest connected part of every mask; pixels that touch at a corner are connected.
-
-    Of equally large parts the first in raster order is kept; an empty mask stays empty.
-    """
-    neighbours = np.zeros((3, 3, 3), dtype=bool)
-    neighbours[1] = True  # within a mask, never across the batch
-    labels, n_parts = ndimage.label(masks.cpu().numpy(), structure=neighbours)
-    sizes = np.bincount(labels.ravel(), minlength=n_parts + 1)
-    # Parts are numbered in raster order, so those of a mask follow those of the masks before it.
-    highest = np.maximum.accumulate(labels.reshape(len(labels), -1).max(axis=1, initial=0))
-    # Of each mask the first after sorting by mask, then falling size, then number, which is raster order.
-    parts = np.arange(1, n_parts + 1)
-    mask_of = np.searchsorted(highest, parts)
-    order = np.lexsort((parts, -sizes[1:], mask_of))
-    masks_with_parts, first = np.unique(mask_of[order], return_index=True)
-    largest = np.full(len(labels), -1)
-    largest[masks_with_parts] = parts[order[first]]
-    return torch.from_numpy(labels == largest[:, None, None]).to(masks.device)
-
-
-def enclosing_boxes(masks: Bool[Tensor, "b h w"]) -> Float[Tensor, "b 4"]:
-    """The smallest box around each mask.
+def fraction_thresholds(maps: Float[Tensor, "b h w"], fractions: Sequence[float]) -> Float[Tensor, "b t"]:
+    """Fractions of the maximum of each map.
 
     Raises:
-        AnatomarkError: a mask is empty.
+        AnatomarkError: a fraction is not in [0, 1].
     """
-    occupied = masks.flatten(1).any(1)
-    if not occupied.all():
-        empty = int((~occupied).nonzero()[0])
-        raise AnatomarkError(f"mask {empty} of the batch is empty, so it has no box; check its map")
-    return _edges(masks)
+    if outside := [fraction for fraction in fractions if not 0 <= fraction <= 1]:
+        raise AnatomarkError(f"the threshold is {outside[0]} of a map's maximum; it must lie in [0, 1]")
+    return maps.amax((1, 2))[:, None] * maps.new_tensor(fractions)
+
+
+def require_reached(maps: Float[Tensor, "b h w"], thresholds: Float[Tensor, "b t"]) -> None:
+    """Refuses a map that nowhere reaches one of its thresholds, as one that holds NaN does."""
+    reached = (maps.amax((1, 2))[:, None] >= thresholds).all(1)
+    if not reached.all():
+        below = int((~reached).nonzero()[0])
+        raise AnatomarkError(
+            f"map {below} of the batch nowhere reaches its threshold, so it has no box; check its values"
+        )
+
+
+def threshold_boxes(maps: Float[Tensor, "b h w"], thresholds: Float[Tensor, "b t"]) -> Float[Tensor, "b t 4"]:
+    """The smallest box around the pixels of at least each threshold.
+
+    Raises:
+        AnatomarkError: a map nowhere reaches a threshold.
+    """
+    require_reached(maps, thresholds)
+    return _around(maps, thresholds)
 
 
 def median_boxes(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b 4"]:
-    """The box around what :func:`threshold_median` keeps of every map; nothing in it depends on values, so it exports.
+    """The box of :func:`median_threshold`; nothing in it depends on values, so it exports.
 
     Args:
         maps: maps from 0 up.
     """
-    return _edges(threshold_median(maps))  # no mask of which is empty
+    return _around(maps, median_threshold(maps))[:, 0]  # which every map reaches
 
 
 def union_box(boxes: Float[Tensor, "n 4"]) -> Float[Tensor, "4"]:
@@ -132,17 +117,17 @@ def peak_points(maps: Float[Tensor, "b h w"], *, stride: int = 1) -> Float[Tenso
     return cell_to_pixel(cells, stride)
 
 
-def _edges(masks: Bool[Tensor, "b h w"]) -> Float[Tensor, "b 4"]:
-    """The smallest box around each mask, none of which is empty."""
+def _around(maps: Float[Tensor, "b h w"], thresholds: Float[Tensor, "b t"]) -> Float[Tensor, "b t 4"]:
+    """The smallest box around what reaches each threshold, which something does."""
     sides = []
-    for reduced_axis in (1, 2):  # columns that hold a pixel give x, rows give y
-        occupied = masks.any(reduced_axis)
-        index = torch.arange(occupied.shape[1], device=masks.device)
-        first = torch.where(occupied, index, occupied.shape[1]).amin(1)
-        last = torch.where(occupied, index, -1).amax(1)
+    for reduced_axis in (1, 2):  # the maxima of columns give x, those of rows y
+        occupied = maps.amax(reduced_axis)[:, None] >= thresholds[..., None]
+        index = torch.arange(occupied.shape[2], device=maps.device)
+        first = torch.where(occupied, index, occupied.shape[2]).amin(2)
+        last = torch.where(occupied, index, -1).amax(2)
         sides.append((first - 0.5, last + 0.5))
     (x0, x1), (y0, y1) = sides
-    return torch.stack([x0, y0, x1, y1], dim=1)
+    return torch.stack([x0, y0, x1, y1], dim=2)
 
 
 def _area(boxes: Float[Tensor, "*n 4"]) -> Float[Tensor, "*n"]:

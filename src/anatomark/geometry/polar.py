@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.types import AnatomarkError
-from anatomark.types import PolarGrid as PolarGrid
+from anatomark.types import AnatomarkError, PolarGrid
 
 ARC_POINTS = 65
 """Points along each arc of a polygon: at a depth of 1000 px over 90 degrees its chords are 0.08 px off the arc."""
@@ -142,11 +141,12 @@ def boxes_to_polar(boxes: Float[Tensor, "b n 4"], grids: Sequence[PolarGrid]) ->
 
 def sees(grid: PolarGrid, size: tuple[int, int]) -> bool:
     """Whether any pixel of a polar image lies within a frame of ``size`` (height, width)."""
-    rows, columns = torch.arange(grid.size[0]), torch.arange(grid.size[1])
-    pixels = torch.cartesian_prod(columns, rows).double()
-    xy = points_to_cartesian(pixels[None], [grid])[0]
-    limit = torch.tensor([size[1], size[0]], dtype=torch.float64) - 0.5
-    return bool(((xy >= -0.5) & (xy <= limit)).all(1).any())
+    (apex,), (first,), (step,) = _parameters([grid], torch.empty(0, dtype=torch.float64))
+    depth = first[0] + step[0] * torch.arange(grid.size[0])
+    angle = first[1] + step[1] * torch.arange(grid.size[1])
+    x, y = apex[0] + torch.outer(depth, angle.sin()), apex[1] + torch.outer(depth, angle.cos())
+    height, width = size
+    return bool(((x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)).any())
 
 
 def _common_size(grids: Sequence[PolarGrid]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from anatomark.evaluators.localisation_rules import BoxRules
 from anatomark.inference.findings import Finding, FindingReader
 from anatomark.inference.output import open_output
 from anatomark.inference.samples import Frame, SampleMaker
-from anatomark.runs import instantiate
+from anatomark.instantiation import instantiate
 from anatomark.types import AnatomarkError, Prediction
 
 _USED = ("key", "maps", "map_stride", "logits", "points")

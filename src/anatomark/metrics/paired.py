@@ -1,4 +1,7 @@
-"""Is one method better than another on the same subjects? A permutation test that swaps the methods per subject."""
+"""Is one method better than another on the same subjects, and by how much?
+
+A permutation test that swaps the methods per subject, and a bootstrap interval of their difference over subjects.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +29,21 @@ class PairedTest:
     difference: float
     p: float
     n_subjects: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """Where the difference of two methods lies.
+
+    Attributes:
+        low: lower bound.
+        high: upper bound.
+        n_unmeasured: resamples that were left out because a method could not be scored on them.
+    """
+
+    low: float
+    high: float
+    n_unmeasured: int
 
 
 def swap_test(
@@ -68,3 +86,42 @@ def swap_test(
     drawn = difference(first.sum(axis=0) + swapped @ (second - first))
     hits = int((~(np.abs(drawn) < abs(measured) - _ROUNDING)).sum())
     return PairedTest(difference=measured, p=(1 + hits) / (1 + n_permutations), n_subjects=len(first))
+
+
+def bootstrap_interval(
+    first: Float[np.ndarray, "s m"],
+    second: Float[np.ndarray, "s m"],
+    *,
+    score: Score,
+    level: float = 0.95,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of the difference of two scores over subjects drawn with replacement (Efron 1979).
+
+    Both methods are scored on the same draws, so that what makes a subject hard for both cancels, and a subject is
+    drawn with all its frames, so that their dependence does no harm.
+
+    Args:
+        first: one row per subject: what the score is made of, such as counts of hits and misses.
+        second: the same subjects' numbers under the other method.
+        score: maps sums over subjects, one row per resample, to one score each; NaN where it cannot be measured.
+        level: share of the resamples between the bounds.
+        n_resamples: number of resamples.
+        seed: seed of the draws.
+
+    Raises:
+        AnatomarkError: there are fewer than two subjects, or no resample on which both methods can be scored.
+    """
+    n_subjects = len(first)
+    if n_subjects < 2:
+        raise AnatomarkError(f"an interval over subjects needs two of them, and got {n_subjects}; evaluate more")
+    drawn = np.random.default_rng(seed).integers(n_subjects, size=(n_resamples, n_subjects))
+    drawn += n_subjects * np.arange(n_resamples)[:, None]
+    times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+    difference = score(times @ first) - score(times @ second)
+    measured = difference[np.isfinite(difference)]
+    if not len(measured):
+        raise AnatomarkError("an interval needs scores that can be measured; leave out the method without")
+    low, high = np.quantile(measured, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(low=float(low), high=float(high), n_unmeasured=n_resamples - len(measured))

@@ -93,8 +93,10 @@ class CamNet(ResponseNet):
     def respond(self, extracted: Float[Tensor, "b d h w"]) -> ResponseOutput:
         features = self.adapt(extracted)
         class_maps = self.responses(features)
-        # The classifier is linear: the mean of its responses is its response to the mean.
-        logits = class_maps.mean((2, 3)) + self.classifier.bias
+        # The classifier is linear: the mean of its responses is its response to the mean. Under autocast the sums of
+        # soft proposals are float32, and so is this.
+        exact = torch.promote_types(class_maps.dtype, torch.float32)
+        logits = class_maps.mean((2, 3), dtype=exact) + self.classifier.bias
         return ResponseOutput(logits=logits, class_maps=class_maps, proposal=None, features=features)
 
 

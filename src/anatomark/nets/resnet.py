@@ -49,8 +49,6 @@ class ResNet(nn.Module):
         AnatomarkError: another depth, or the weights do not fit.
     """
 
-    num_features = CHANNELS[-1]
-
     def __init__(self, *, depth: int = 18, in_channels: int = 1, weights: str | Path | None = None) -> None:
         super().__init__()
         if depth not in DEPTHS:

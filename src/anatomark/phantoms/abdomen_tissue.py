@@ -8,7 +8,7 @@ from jaxtyping import Float
 from anatomark.phantoms.abdomen_anatomy import SHOWN, Abdomen, Organ
 from anatomark.phantoms.abdomen_view import Limb, View, ossified
 from anatomark.phantoms.drawing import Canvas, Grid, Normals, Vector, smooth_noise, smooth_step
-from anatomark.phantoms.ultrasound import PolarGrid
+from anatomark.phantoms.ultrasound import AcousticGrid
 
 FLUID_DB, BLOOD_DB, BONE_DB = -62.0, -56.0, -20.0
 BOWEL_DB, LUNG_DB, KIDNEY_DB, HEART_DB = -34.0, -33.0, -43.0, -34.0
@@ -42,7 +42,7 @@ def paint_trunk(canvas: Canvas, view: View, rng: Normals) -> None:
     _paint_spine(canvas, abdomen)
 
 
-def paint_limb(canvas: Canvas, grid: PolarGrid, limb: Limb) -> None:
+def paint_limb(canvas: Canvas, grid: AcousticGrid, limb: Limb) -> None:
     """Paints a limb and with it, as the beams are weakened, its shadow."""
     angle = np.abs(grid.angles - limb.angle)[None].astype(np.float32)
     radius = grid.radii[:, None].astype(np.float32)

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
-from anatomark.phantoms.ultrasound import PolarGrid, Sector, Tissue
+from anatomark.phantoms.ultrasound import AcousticGrid, Sector, Tissue
 
 Grid = Float32[np.ndarray, "h w"]
 Beams = Float32[np.ndarray, "1 w"]
@@ -43,7 +43,7 @@ class Pose:
         axes = (self._axes() / self.scale).astype(np.float32)
         return axes[0, 0] * x + axes[0, 1] * y, axes[1, 0] * x + axes[1, 1] * y
 
-    def beams(self, sector: Sector, grid: PolarGrid) -> tuple[Beams, Beams]:
+    def beams(self, sector: Sector, grid: AcousticGrid) -> tuple[Beams, Beams]:
         """Direction (p, q) of each beam."""
         angle = grid.angles + sector.tilt
         p, q = self._axes() @ np.stack([np.sin(angle), np.cos(angle)])

@@ -18,7 +18,7 @@ from anatomark.phantoms.base import Phantom, check_frame
 from anatomark.phantoms.drawing import Canvas, Drift
 from anatomark.phantoms.maternal import Surroundings, paint_surroundings
 from anatomark.phantoms.scanpath import Viewer
-from anatomark.phantoms.ultrasound import PolarGrid, Scanner, Tissue
+from anatomark.phantoms.ultrasound import AcousticGrid, Scanner, Tissue
 from anatomark.types import AnatomarkError
 
 GRID_SHAPE = (448, 288)
@@ -109,10 +109,10 @@ class FetalAbdomenPhantom(Phantom):
         return frames
 
 
-def _tissue(view: View, surroundings: Surroundings, texture_seed: int) -> tuple[Tissue, PolarGrid]:
+def _tissue(view: View, surroundings: Surroundings, texture_seed: int) -> tuple[Tissue, AcousticGrid]:
     """The tissue the beams meet; its texture changes smoothly along the sweep."""
     rng = Drift(texture_seed, max(view.section.z + 3, 0) / TEXTURE_STEP)
-    grid = PolarGrid.of(view.sector, shape=GRID_SHAPE, spacing_mm=view.spacing_mm)
+    grid = AcousticGrid.of(view.sector, shape=GRID_SHAPE, spacing_mm=view.spacing_mm)
     local = view.to_local(view.sector.positions(grid))
     canvas = Canvas.blank(local, view.pose.beams(view.sector, grid), rng, unevenness=0.009)
     paint_surroundings(canvas, grid, surroundings, rng)

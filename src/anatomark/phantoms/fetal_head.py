@@ -15,7 +15,7 @@ from anatomark.phantoms.fetal_anatomy import PLANES, Anatomy, Plane, landmarks, 
 from anatomark.phantoms.fetal_view import View, gaze_targets, truth
 from anatomark.phantoms.maternal import Surroundings, paint_surroundings
 from anatomark.phantoms.scanpath import Viewer
-from anatomark.phantoms.ultrasound import PolarGrid, Scanner, Tissue
+from anatomark.phantoms.ultrasound import AcousticGrid, Scanner, Tissue
 from anatomark.types import AnatomarkError
 
 GRID_SHAPE = (448, 288)
@@ -121,10 +121,10 @@ def _known(planes: Sequence[str]) -> tuple[Plane, ...]:
 
 def _tissue(
     anatomy: Anatomy, surroundings: Surroundings, plane: Plane, view: View, texture_seed: int
-) -> tuple[Tissue, PolarGrid]:
+) -> tuple[Tissue, AcousticGrid]:
     """The tissue the beams meet; equal seeds give the same tissue in all frames of a view."""
     rng = np.random.default_rng(texture_seed)
-    grid = PolarGrid.of(view.sector, shape=GRID_SHAPE, spacing_mm=view.spacing_mm)
+    grid = AcousticGrid.of(view.sector, shape=GRID_SHAPE, spacing_mm=view.spacing_mm)
     local = view.pose.to_local(view.sector.positions(grid))
     canvas = Canvas.blank(local, view.pose.beams(view.sector, grid), rng, unevenness=0.007)
     paint_surroundings(canvas, grid, surroundings, rng)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anatomark.phantoms.drawing import Canvas, Grid, Normals, smooth_noise, smooth_step
-from anatomark.phantoms.ultrasound import PolarGrid
+from anatomark.phantoms.ultrasound import AcousticGrid
 
 WALL_LOSS = 0.22
 
@@ -43,7 +43,7 @@ class Surroundings:
         )
 
 
-def paint_surroundings(canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: Normals) -> None:
+def paint_surroundings(canvas: Canvas, grid: AcousticGrid, surroundings: Surroundings, rng: Normals) -> None:
     """Paints fluid, uterine wall, placenta and abdominal wall; the fetus is painted over them."""
     distance, angle = paint_uterus(canvas, surroundings, rng)
     _paint_placenta(canvas, distance, angle, surroundings, rng)
@@ -93,7 +93,7 @@ def _cavity(canvas: Canvas, surroundings: Surroundings, rng: Normals) -> tuple[G
     return (rho - 1 + wobble) * np.float32(min(surroundings.cavity)), np.arctan2(v, u)
 
 
-def paint_abdominal_wall(canvas: Canvas, grid: PolarGrid, surroundings: Surroundings, rng: Normals) -> None:
+def paint_abdominal_wall(canvas: Canvas, grid: AcousticGrid, surroundings: Surroundings, rng: Normals) -> None:
     """Paints the layers of fat and muscle below the probe."""
     shape = (canvas.p.shape[0], canvas.p.shape[1])
     depth = grid.depth_mm + 1.2 * smooth_noise(shape, (4, 5), rng)

@@ -18,7 +18,7 @@ from anatomark.phantoms.regions_parts import FetalShape, Part, Trunk
 from anatomark.phantoms.regions_plan import BACKGROUND
 from anatomark.phantoms.regions_uterus import Placenta, Wall, paint_womb
 from anatomark.phantoms.regions_view import Shot
-from anatomark.phantoms.ultrasound import PolarGrid, Sector, Tissue
+from anatomark.phantoms.ultrasound import AcousticGrid, Sector, Tissue
 from anatomark.types import Frustum
 
 GRID_SHAPE = (240, 144)
@@ -81,13 +81,13 @@ class Scene:
         return None
 
 
-def paint_scene(scene: Scene, shot: Shot) -> tuple[Tissue, PolarGrid, Positions, dict[str, Mask]]:
+def paint_scene(scene: Scene, shot: Shot) -> tuple[Tissue, AcousticGrid, Positions, dict[str, Mask]]:
     """The tissue that the beams meet.
 
     Returns:
         The tissue, its grid, the position of each cell in px, and for each region where it is.
     """
-    grid = PolarGrid.of(shot.sector, shape=GRID_SHAPE, spacing_mm=shot.spacing_mm)
+    grid = AcousticGrid.of(shot.sector, shape=GRID_SHAPE, spacing_mm=shot.spacing_mm)
     xy = shot.sector.positions(grid)
     womb = _womb_pose(scene, shot)
     rng = Drift(scene.seed, 1.5 * shot.progress)
@@ -119,7 +119,7 @@ def _womb_pose(scene: Scene, shot: Shot) -> Pose:
 
 
 def _paint_part(
-    canvas: Canvas, part: Part, shape: FetalShape, place: Vector, shot: Shot, grid: PolarGrid, xy: Positions
+    canvas: Canvas, part: Part, shape: FetalShape, place: Vector, shot: Shot, grid: AcousticGrid, xy: Positions
 ) -> Mask:
     """Paints a part over what is there; returns where it is."""
     rng = Drift(part.texture, 1.5 * shot.progress)
@@ -132,7 +132,7 @@ def _paint_part(
     return shape.paint(own, rng)
 
 
-def _weaken(tissue: Tissue, grid: PolarGrid, contact: float, rng: Drift) -> None:
+def _weaken(tissue: Tissue, grid: AcousticGrid, contact: float, rng: Drift) -> None:
     """Weakens the beams where the probe hardly touches the skin."""
     rows = 6
     lack = smooth_step(smooth_noise((1, tissue.attenuation.shape[1]), (2, 8), rng) - 1.0, 0.6)

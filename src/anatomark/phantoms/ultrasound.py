@@ -56,7 +56,7 @@ class Sector:
         offset = xy - np.array(self.apex)
         return np.hypot(*offset.T), np.arctan2(offset[:, 0], offset[:, 1]) - self.tilt
 
-    def positions(self, grid: "PolarGrid") -> Float32[np.ndarray, "2 depths beams"]:
+    def positions(self, grid: "AcousticGrid") -> Float32[np.ndarray, "2 depths beams"]:
         """Frame positions (x, y) in px of the samples of a polar grid."""
         angle = grid.angles + self.tilt
         x = self.apex[0] + np.outer(grid.radii, np.sin(angle))
@@ -65,7 +65,7 @@ class Sector:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolarGrid:
+class AcousticGrid:
     """Sampling of a sector.
 
     Attributes:
@@ -79,7 +79,7 @@ class PolarGrid:
     spacing_mm: float
 
     @classmethod
-    def of(cls, sector: Sector, *, shape: tuple[int, int], spacing_mm: float) -> "PolarGrid":
+    def of(cls, sector: Sector, *, shape: tuple[int, int], spacing_mm: float) -> "AcousticGrid":
         """The grid of ``shape`` (depths, beams) that covers a sector edge to edge."""
         return cls(
             radii=np.linspace(*sector.radii, shape[0]),
@@ -157,7 +157,7 @@ class Scanner:
             gamma=self.gamma * rng.uniform(0.85, 1.15),
         )
 
-    def envelope(self, tissue: Tissue, grid: PolarGrid, rng: np.random.Generator) -> PolarMap:
+    def envelope(self, tissue: Tissue, grid: AcousticGrid, rng: np.random.Generator) -> PolarMap:
         """Amplitude received from each cell, averaged over the looks.
 
         In a homogeneous region one look follows a Rayleigh distribution with the tissue's root mean square:
@@ -175,7 +175,7 @@ class Scanner:
         return np.asarray(np.mean(looks, axis=0), dtype=np.float32)
 
     def image(
-        self, tissue: Tissue, sector: Sector, grid: PolarGrid, size: tuple[int, int], rng: np.random.Generator
+        self, tissue: Tissue, sector: Sector, grid: AcousticGrid, size: tuple[int, int], rng: np.random.Generator
     ) -> UInt8[np.ndarray, "h w"]:
         """Frame of ``size`` (H, W) as the machine shows it."""
         return scan_convert(self.compress(self.envelope(tissue, grid, rng)), sector, grid, size)
@@ -186,13 +186,13 @@ class Scanner:
         brightness = np.clip(1 + level / self.dynamic_range_db, 0, 1)
         return np.asarray(brightness**self.gamma, dtype=np.float32)
 
-    def _transmission(self, tissue: Tissue, grid: PolarGrid) -> PolarMap:
+    def _transmission(self, tissue: Tissue, grid: AcousticGrid) -> PolarMap:
         """Amplitude left after the tissue above, which casts the shadows along the beams."""
         loss = tissue.attenuation - self.gain_compensation_db_mm
         above = np.cumsum(loss, axis=0, dtype=np.float32) - loss
         return np.asarray(np.exp(above * (-np.log(10) / 20 * grid.depth_step_mm)), dtype=np.float32)
 
-    def _widths(self, grid: PolarGrid) -> tuple[float, Float[np.ndarray, "depths"]]:
+    def _widths(self, grid: AcousticGrid) -> tuple[float, Float[np.ndarray, "depths"]]:
         """Standard deviations of pulse and beam, in samples of the grid."""
         defocus = (grid.depth_mm[:, 0] - self.focus_mm) / self.focal_zone_mm
         lateral = self.lateral_sigma_rad * np.sqrt(1 + defocus**2) / (grid.angles[1] - grid.angles[0])
@@ -225,7 +225,7 @@ class PointSpread:
         return np.asarray(scipy.fft.ifft(spectrum, axis=1, overwrite_x=True)[:, :beams])
 
 
-def scan_convert(polar: PolarMap, sector: Sector, grid: PolarGrid, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
+def scan_convert(echo: PolarMap, sector: Sector, grid: AcousticGrid, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     """Brightness in [0, 1] on the polar grid to grey levels of a frame of ``size`` (H, W), 0 outside."""
     y = (np.arange(size[0]) - sector.apex[1]).astype(np.float32)[:, None]
     x = (np.arange(size[1]) - sector.apex[0]).astype(np.float32)
@@ -233,11 +233,11 @@ def scan_convert(polar: PolarMap, sector: Sector, grid: PolarGrid, size: tuple[i
     angle = np.arctan2(x, y) - sector.tilt
     row = (radius - grid.radii[0]) / (grid.radii[1] - grid.radii[0])
     column = (angle - grid.angles[0]) / (grid.angles[1] - grid.angles[0])
-    grey = map_coordinates(polar, [row, column], order=1, mode="constant", cval=0.0)
+    grey = map_coordinates(echo, [row, column], order=1, mode="constant", cval=0.0)
     return np.round(grey * 255).astype(np.uint8)
 
 
-def _scatterers(grid: PolarGrid, rng: np.random.Generator) -> Complex64[np.ndarray, "depths beams"]:
+def _scatterers(grid: AcousticGrid, rng: np.random.Generator) -> Complex64[np.ndarray, "depths beams"]:
     """Summed echo of the many scatterers of each cell: circular Gaussian with unit mean square."""
     parts = rng.standard_normal((len(grid.radii), len(grid.angles), 2), dtype=np.float32)
     return np.asarray((parts * np.float32(np.sqrt(0.5))).view(np.complex64)[..., 0])

@@ -1,0 +1,86 @@
+"""What a configuration may execute, and objects made of it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from anatomark.errors import AnatomarkError
+from anatomark.timm_targets import CREATE, timm_targets
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
+
+# Never torch.*, which holds torch.load and torch.hub.load.
+EXECUTION_WHITELIST = [
+    "anatomark.*",
+    "torch.optim.*",
+    "torch.nn.*",
+    "torchmetrics.*",
+    "pytorch_lightning.callbacks.*",
+    "pytorch_lightning.loggers.*",
+    "pytorch_lightning.strategies.*",
+]
+# Keys of a network that say what it starts from, and their values for nothing.
+STARTS = {"weights": None, "pretrained": False, "checkpoint_path": None}
+
+
+def register_resolvers() -> None:
+    """Makes known to Hydra ``run_folder`` and ``count`` (of a list).
+
+    ``run_folder`` is the folder of a given run, else a new one, which may be another where several runs are pooled.
+    """
+
+    def run_folder(run: Any, new: str, pooled: str | None = None) -> str:
+        return run if isinstance(run, str) else pooled if run and pooled else new
+
+    OmegaConf.register_resolver("run_folder", run_folder, replace=True)
+    OmegaConf.register_resolver("count", len, replace=True)
+
+
+def instantiate(node: Any) -> Any:
+    """Builds what a configuration node describes; targets outside the whitelist are refused, never executed."""
+    from hydra.utils import instantiate as hydra_instantiate
+
+    allowed = [*EXECUTION_WHITELIST, *(timm_targets() if CREATE in str(node) else [])]
+    return hydra_instantiate(node, _convert_="all", _execution_whitelist_=allowed)
+
+
+def instantiate_trained(model: Any) -> Any:
+    """As :func:`instantiate`, for a model whose checkpoint is loaded next: the files it started from may be gone."""
+    model = model.copy() if isinstance(model, DictConfig) else model
+    nodes = [model] if isinstance(model, DictConfig) else []
+    for node in nodes:
+        if str(node.get("_target_")).startswith(("anatomark.nets.", CREATE)):
+            node.update({key: nothing for key, nothing in STARTS.items() if key in node})
+        nodes += [child for child in node.values() if isinstance(child, DictConfig)]
+    return instantiate(model)
+
+
+def chosen(nodes: DictConfig | None) -> dict[str, Any]:
+    """The entries of a group by name.
+
+    An entry set to null is left out, and so is one without a target: settings that a data set or experiment makes for
+    an entry that was not chosen.
+    """
+    return {str(name): node for name, node in (nodes or {}).items() if node is not None and "_target_" in node}
+
+
+def instantiate_all(nodes: DictConfig | None) -> list[Any]:
+    """Builds every chosen entry of a group, such as all loggers."""
+    return [instantiate(node) for node in chosen(nodes).values()]
+
+
+def make_trainer(options: DictConfig | Mapping[str, Any], **parts: Any) -> "Trainer":
+    """Makes a Trainer from the ``trainer`` group and what a script adds to it.
+
+    Raises:
+        AnatomarkError: Lightning refuses an option, such as a GPU where there is none.
+    """
+    import pytorch_lightning as pl
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        return pl.Trainer(**{str(key): value for key, value in options.items()}, **parts)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise AnatomarkError(f"trainer: {error}") from error
