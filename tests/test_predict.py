@@ -1,6 +1,7 @@
 """predict.py: frames nobody annotated, from the command line to tables, pictures and videos."""
 
 import csv
+import json
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -64,7 +65,7 @@ def test_a_folder_of_images_and_dicom(commands: Commands, run: Path, images: Pat
     assert ended.code == 0, ended.err
     assert "frames/s" in ended.out
     folder = run / "predictions_of" / "images"
-    assert {path.name for path in folder.iterdir()} == {"predictions.csv", "landmarks.csv", "overlays"}
+    assert {path.name for path in folder.iterdir()} == {"input.json", "predictions.csv", "landmarks.csv", "overlays"}
     table = rows(folder / "predictions.csv")
     found = [(row["file"], row["frame"]) for row in table]
     assert found == [("a.dcm", "0"), ("a.dcm", "1"), ("a.png", "0"), ("wide.png", "0")]
@@ -118,7 +119,8 @@ def test_a_video_comes_with_its_annotated_copy(commands: Commands, run: Path, tm
     ended = commands("predict.py", f"run={run}", f"input={video}", "data.batch_size=3", "overlays=false")
     assert ended.code == 0, ended.err
     folder = run / "predictions_of" / "scan"
-    assert {path.name for path in folder.iterdir()} == {"predictions.csv", "landmarks.csv", "scan_annotated.mp4"}
+    written = {"input.json", "predictions.csv", "landmarks.csv", "scan_annotated.mp4"}
+    assert {path.name for path in folder.iterdir()} == written
     assert [int(row["frame"]) for row in rows(folder / "predictions.csv")] == list(range(7))
     copy = open_media(folder / "scan_annotated.mp4")
     assert (copy.n_frames, copy.rate) == (7, 25)
@@ -140,7 +142,7 @@ def test_several_videos_beside_an_image(commands: Commands, run: Path, tmp_path:
     written = {path.name for path in (run / "predictions_of" / "mixed").rglob("*.*")}
     videos = {"a_annotated.mp4", "b_annotated.mp4"}
     numbered = {f"{name}_00000{number}.png" for name in "ab" for number in range(3)}
-    assert written == {"predictions.csv", "landmarks.csv", "c.png", *videos, *numbered}
+    assert written == {"input.json", "predictions.csv", "landmarks.csv", "c.png", *videos, *numbered}
 
 
 def test_frames_are_read_no_further_than_the_batch(run: Path) -> None:
@@ -203,13 +205,16 @@ def test_a_polar_network_finds_the_sector_and_draws_on_the_frame_as_it_came(
     assert_found(table, least_score=0)
     stretched = rows(table)
     assert_refused(commands("predict.py", *words, "data.frustum=guess"), "data.frustum is guess")
-    assert_refused(commands("predict.py", *words, "data.frustum=estimate"), "a.dcm, 0", "sector")
+    assert_refused(commands("predict.py", *words, "data.frustum=estimate"), "a.dcm", "sector")
     assert rows(table) == stretched
 
     iio.imwrite(tmp_path / "scan.png", sector())
     ended = commands("predict.py", f"run={run}", f"input={tmp_path / 'scan.png'}", "data.frustum=estimate")
     assert ended.code == 0, ended.err
     assert_found(run / "predictions_of" / "scan" / "predictions.csv", least_score=0)
+    (row,) = rows(run / "predictions_of" / "scan" / "predictions.csv")
+    assert 0.9 < float(row["sector_quality"]) <= 1
+    assert not any(row["sector_quality"] for row in stretched)
     drawn = iio.imread(run / "predictions_of" / "scan" / "overlays" / "scan.png")
     assert drawn.shape == (200, 240, 3)
     coloured = np.ptp(drawn.astype(int), axis=2) > 10
@@ -232,6 +237,8 @@ def assert_found(table: Path, *, least_score: float) -> None:
     for row in rows(table):
         assert row["label"] in ("background", "plane")
         assert least_score <= float(row["score"]) <= 1
+        probabilities = {name: float(row[f"p_{name}"]) for name in ("background", "plane")}
+        assert probabilities[row["label"]] == max(probabilities.values()) == float(row["score"])
         x0, y0, x1, y1 = (float(row[f"{edge}_px"]) for edge in ("x0", "y0", "x1", "y1"))
         assert -0.5 <= x0 < x1 <= widths.get(row["file"], 96) - 0.5
         assert -0.5 <= y0 < y1 <= heights.get(row["file"], 64) - 0.5
@@ -245,6 +252,30 @@ def test_an_earlier_output_is_replaced_whole(commands: Commands, run: Path, imag
     folder = run / "predictions_of" / "images"
     assert len(rows(folder / "predictions.csv")) == 3
     assert not (folder / "overlays" / "wide.png").exists()
+
+
+def test_the_output_of_another_input_is_not_replaced(commands: Commands, run: Path, tmp_path: Path) -> None:
+    """A picture, a folder and a picture of another folder that all make predictions_of/scan."""
+    folder = run / "predictions_of" / "scan"
+    first, second, third = tmp_path / "scan.png", tmp_path / "scan", tmp_path / "other" / "scan.png"
+    for path in (second, third.parent):
+        path.mkdir()
+    for path in (first, second / "a.png", third):
+        iio.imwrite(path, frame(0))
+    assert commands("predict.py", f"run={run}", f"input={first}").code == 0
+    assert json.loads((folder / "input.json").read_text()) == {"input": str(first), "path": str(first)}
+    before = contents(run)
+    for other in (second, third):
+        words = [f"run={run}", f"input={other}"]
+        assert_refused(commands("predict.py", *words), f"holds what was found in {first}, not in {other}", "output=")
+        assert contents(run) == before
+    assert commands("predict.py", *words, f"output={tmp_path / 'elsewhere'}").code == 0
+    assert commands("predict.py", f"run={run}", "input=scan.png").code == 0  # the first in other words
+    assert json.loads((folder / "input.json").read_text()) == {"input": "scan.png", "path": str(first)}
+    commands.folder = third.parent
+    assert_refused(commands("predict.py", f"run={run}", "input=scan.png"), "not in scan.png", "output=")
+    (folder / "input.json").write_text("{}")
+    assert_refused(commands("predict.py", f"run={run}", f"input={first}"), "input.json is damaged", "output=")
 
 
 def cut_video(folder: Path) -> list[str]:
@@ -304,7 +335,7 @@ def test_bad_files_leave_nothing_behind(
         (["run=<run>", "input=<in>/notes.txt"], ["notes.txt", ".txt", ".mp4"]),
         (["run=<run>", "input=<in>", "checkpoint=newest"], ["newest.ckpt"]),
         (["run=<run>", "input=<in>", "output=<in>"], ["holds the input"]),
-        (["run=<run>", "input=<in>", "output=<run>"], ["no output of predict.py", "predictions.csv"]),
+        (["run=<run>", "input=<in>", "output=<run>"], ["no output of predict.py", "input.json"]),
         (["run=<run>", "input=<in>", "inputs=x"], ["inputs"]),
         (["run=<run>", "input=<in>", "discovery.min_distance=0"], ["min_distance"]),
         (["run=<run>", "input=<in>", "+evaluator.localisation.threshold=2"], ["threshold", "2"]),

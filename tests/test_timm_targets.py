@@ -99,7 +99,7 @@ def absent(patch: pytest.MonkeyPatch) -> None:
     ("change", "message"),
     [
         (old, "timm 1.0.9 may run code .*; install timm>=1.0.31"),
-        (absent, r"needs timm; first install the torchvision .*, then run: pip .*\[timm\]"),
+        (absent, r"needs timm; install the torchvision .* first, then run: pip .*\[timm\]"),
     ],
 )
 def test_a_timm_that_will_not_do_is_refused(

@@ -37,8 +37,8 @@ def _import_timm() -> ModuleType:
         return importlib.import_module("timm")
     except ModuleNotFoundError as error:
         raise AnatomarkError(
-            f"{CREATE} needs {error.name}; first install the torchvision of the installed torch's own build (CPU or CUDA,"
-            ' from the same index), then run: pip install -c constraints.txt -e ".[timm]"'
+            f"{CREATE} needs {error.name}; install the torchvision of the installed torch's own build (CPU or CUDA,"
+            ' from the same index) first, then run: pip install -c constraints.txt -e ".[timm]"'
         ) from error
     except RuntimeError as error:
         raise AnatomarkError(

@@ -73,28 +73,8 @@ def test_a_map_comes_back_to_where_its_peak_was(moved: Sample) -> None:
     assert abs(row - 50) <= 1.5
 
 
-def test_a_box_holds_what_it_held(moved: Sample) -> None:
-    back = WayBack.of(moved, SIZE)
-    points = torch.stack([moved["points"][f"p{i}"] for i in range(len(POINTS))])
-    box = back.box(torch.cat([points.amin(0), points.amax(0)]))
-    assert box is not None
-    assert (box[:2] - 1e-3 < POINTS).all()
-    assert (box[2:] + 1e-3 > POINTS).all()
-    whole = back.box(torch.tensor([-1000.0, -1000.0, 1000.0, 1000.0])) if back.polar is None else None
-    if whole is not None:
-        torch.testing.assert_close(whole, torch.tensor([-0.5, -0.5, 119.5, 89.5], dtype=torch.float64))
-
-
-def test_an_upright_box_comes_back_exactly() -> None:
-    sample = Spatial(steps=[Fit(height=180, width=300)])(mark_corners(make_sample()))
-    # Twice the size, after 30 columns of padding.
-    box = WayBack.of(sample, SIZE).box(torch.tensor([50.0, 10.0, 100.0, 60.0]))
-    torch.testing.assert_close(box, torch.tensor([9.75, 4.75, 34.75, 29.75], dtype=torch.float64))
-
-
 def test_what_lies_in_the_padding_lies_beside_the_frame() -> None:
     back = WayBack.of(Spatial(steps=[Fit(height=180, width=300)])(mark_corners(make_sample())), SIZE)
-    assert back.box(torch.tensor([0.0, 10.0, 20.0, 60.0])) is None
     points = back.points(torch.tensor([[10.0, 90.0], [150.0, 90.0]]))
     assert back.inside(points).tolist() == [False, True]
 

@@ -2,17 +2,12 @@
 
 import logging
 import math
-from dataclasses import replace
 
-import imageio.v3 as iio
-import numpy as np
 import pytest
 import torch
-from datamodule_fixture import module, ready
 
 from anatomark.data import polar as polar_module
 from anatomark.data.datamodules import collate
-from anatomark.data.frames import FrameDataset, FrameRecord
 from anatomark.data.moving import move
 from anatomark.data.polar import ToPolar
 from anatomark.data.transforms import Compose, MinMax, RandomFlip, Spatial
@@ -139,67 +134,3 @@ def test_min_max_spans_zero_to_one_and_leaves_constants_black() -> None:
     stretched = MinMax()(frame(image=image))["image"]
     torch.testing.assert_close(stretched, (image + 2) / 5)
     assert torch.equal(MinMax()(frame(image=torch.full((1, 4, 5), 0.7)))["image"], torch.zeros(1, 4, 5))
-
-
-def saved(folder, key: str, pixels: np.ndarray) -> FrameRecord:
-    iio.imwrite(folder / f"{key}.png", pixels)
-    return FrameRecord(key=key, subject="s", file=folder / f"{key}.png")
-
-
-def sector_pixels() -> np.ndarray:
-    y, x = np.indices((H, W))
-    radius, angle = np.hypot(x - 80, y + 20), np.arctan2(x - 80, y + 20) - 0.05
-    inside = (radius > 30) & (radius < 130) & (np.abs(angle) < 0.6)
-    noise = np.random.default_rng(0).integers(40, 255, (H, W))
-    return np.where(inside, noise, 0).astype(np.uint8)
-
-
-def test_missing_sectors_are_estimated_once(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = saved(tmp_path, "a", sector_pixels())
-    calls = []
-    whole = polar_module.estimate_sector
-    monkeypatch.setattr(polar_module, "estimate_sector", lambda image: (calls.append(1), whole(image))[1])
-    annotated = replace(record, key="b", frustum={**FRUSTUM, "tilt": 0.2})
-    dataset = FrameDataset([record, annotated], estimate_frusta=True)
-    found = dataset[0]["frustum"]
-    assert torch.dist(found["apex"], FRUSTUM["apex"]) < 2
-    assert found["half_angle"] == pytest.approx(0.6, abs=0.01)
-    assert dataset[0]["frustum"] is found
-    assert dataset[1]["frustum"]["tilt"] == 0.2
-    assert len(calls) == 1
-    assert "frustum" not in FrameDataset([record])[0]
-    assert "polar" in FrameDataset([record], estimate_frusta=True, transform=ToPolar())[0]
-
-
-def test_a_frame_whose_sector_cannot_be_estimated_is_named(tmp_path) -> None:
-    everywhere = saved(tmp_path, "full", np.full((H, W), 90, dtype=np.uint8))
-    y, x = np.indices((H, W))
-    ellipse = saved(
-        tmp_path, "round", np.where((x - 80) ** 2 / 60**2 + (y - 60) ** 2 / 45**2 < 1, 90, 0).astype(np.uint8)
-    )
-    dataset = FrameDataset([everywhere, ellipse], estimate_frusta=True)
-    remedy = r"annotate its sector in frames.csv, leave the frame out, or set data.frustum=annotated$"
-    with pytest.raises(AnatomarkError, match=rf"^frame full: no sector is to be seen .*; {remedy}"):
-        dataset[0]
-    with pytest.raises(AnatomarkError, match=rf"^frame round: .*; {remedy}"):
-        dataset[1]
-
-
-def test_a_poor_fit_is_named_with_its_quality(monkeypatch: pytest.MonkeyPatch) -> None:
-    poor = polar_module.estimate_sector
-    monkeypatch.setattr(polar_module, "estimate_sector", lambda image: poor(image)._replace(quality=0.42))
-    pixels = torch.from_numpy(sector_pixels())[None] / 255
-    with pytest.raises(
-        AnatomarkError, match=r"^frame x: the sector fitted to its image has a quality of 0.42, below 0.7;"
-    ):
-        polar_module.fitted_frustum(frame("x", image=pixels))
-
-
-def test_the_data_module_estimates_in_every_split(tmp_path) -> None:
-    records = [replace(saved(tmp_path, key, sector_pixels()), subject=key) for key in "abcdef"]
-    to_small = ToPolar(height=32, width=40)
-    made = ready(records, frustum="estimate", train_transform=to_small, eval_transform=to_small)
-    for loader in (made.train_dataloader(), made.val_dataloader(), made.test_dataloader()):
-        assert all("polar" in sample for batch in loader for sample in batch["samples"])
-    with pytest.raises(AnatomarkError, match=r"data.frustum is guess; it must be annotated or estimate"):
-        module(records, frustum="guess")

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler
 
 from anatomark.data.classes import check_classes, check_labels, check_names
 from anatomark.data.frames import FrameDataset, FrameRecord, FrameSource
+from anatomark.data.sectors import add_sectors
 from anatomark.data.splits import check_disjoint, split_records
 from anatomark.data.training_gaze import check_gaze, shuffle_gaze
 from anatomark.data.transforms import Transform
@@ -41,7 +42,7 @@ class FrameDataModule(pl.LightningDataModule):
         shuffle_gaze: give every training frame the gaze of another one, for an ablation. Evaluators that ask for
             training frames get their own gaze.
         frustum: where the sector of a frame comes from that is made polar: "annotated" knows those of the data set,
-            "estimate" fits the others to their images and refuses poor fits.
+            "estimate" fits the others to their images at the start and refuses poor fits.
         cache: keep decoded frames in memory.
         num_workers: loader processes.
         pin_memory: page-locked batches, for GPUs.
@@ -89,12 +90,10 @@ class FrameDataModule(pl.LightningDataModule):
         self.shuffle_gaze = shuffle_gaze
         self.estimate_frusta = frustum == "estimate"
         self.cache = cache
-        # What a worker keeps, frames and fitted sectors, would end with it after every epoch.
-        keep_workers = (cache or self.estimate_frusta) and num_workers > 0
         self.loader_options: dict[str, Any] = {
             "num_workers": num_workers,
             "pin_memory": pin_memory,
-            "persistent_workers": keep_workers,
+            "persistent_workers": cache and num_workers > 0,  # the frames they keep would end with them every epoch
         }
         self.records: dict[str, list[FrameRecord]] = {}
         self.predict_splits: Sequence[str] = ("test",)
@@ -107,6 +106,8 @@ class FrameDataModule(pl.LightningDataModule):
             check_disjoint(records)
             if all(record.split is None for record in every):
                 check_classes(records["test"], self.classes, where=f"test split of fold {self.split['fold']}")
+            if self.estimate_frusta:
+                records = add_sectors(records, workers=self.loader_options["num_workers"])
             self.records = records
 
     def train_dataloader(self) -> DataLoader[Sample]:
@@ -115,7 +116,6 @@ class FrameDataModule(pl.LightningDataModule):
             records,
             transform=self.train_transform,
             classes=self.classes,
-            estimate_frusta=self.estimate_frusta,
             cache=self.cache,
             single_viewing=self.single_viewing,
         )
@@ -139,7 +139,6 @@ class FrameDataModule(pl.LightningDataModule):
             records,
             transform=self.eval_transform,
             classes=self.classes,
-            estimate_frusta=self.estimate_frusta,
             cache=self.cache,
         )
 

@@ -13,7 +13,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from anatomark.data.polar import fitted_frustum
 from anatomark.data.transforms import Transform
 from anatomark.types import AnatomarkError, Ellipse, Frustum, Sample
 
@@ -91,7 +90,6 @@ class FrameDataset(Dataset[Sample]):
         transform: applied to each sample.
         classes: class names, whose indices are the labels; empty for no labels.
         single_viewing: give one random viewing of a frame's gaze instead of all together.
-        estimate_frusta: fit the sector of a frame that has none to its image, once.
         cache: keep decoded frames in memory, one byte per pixel.
     """
 
@@ -102,14 +100,12 @@ class FrameDataset(Dataset[Sample]):
         transform: Transform | None = None,
         classes: Sequence[str] = (),
         single_viewing: bool = False,
-        estimate_frusta: bool = False,
         cache: bool = False,
     ) -> None:
         self.records = tuple(records)
         self.transform = transform
         self.classes = tuple(classes)
         self.single_viewing = single_viewing
-        self._frusta: dict[int, Frustum] | None = {} if estimate_frusta else None
         self._cached: dict[int, GreyImage] | None = {} if cache else None
 
     def __len__(self) -> int:
@@ -118,10 +114,6 @@ class FrameDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         record, image = self.records[index], self._image(index)
         sample = to_sample(record, image, classes=self.classes, single_viewing=self.single_viewing)
-        if self._frusta is not None and record.frustum is None:
-            if index not in self._frusta:
-                self._frusta[index] = fitted_frustum(sample)
-            sample["frustum"] = self._frusta[index]
         return sample if self.transform is None else self.transform(sample)
 
     def _image(self, index: int) -> GreyImage:
@@ -199,6 +191,11 @@ def to_grey(pixels: Pixels) -> GreyImage:
     return np.array(pixels[..., 0]) if pixels.shape[-1] == 1 else np.round(pixels.mean(axis=-1)).astype(np.uint8)
 
 
+def to_tensor(image: GreyImage) -> Float[Tensor, "1 h w"]:
+    """Grey values in [0, 1]."""
+    return torch.from_numpy(image).float()[None] / 255
+
+
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
     """Says in one line what the exceptions of image decoders mean."""
@@ -211,11 +208,11 @@ def readable(file: Path) -> Iterator[None]:
 def to_sample(
     record: FrameRecord, image: GreyImage, *, classes: Sequence[str] = (), single_viewing: bool = False
 ) -> Sample:
-    """Joins a record with its pixels; grey values become [0, 1]."""
+    """Joins a record with its pixels."""
     sample: Sample = {
         "key": record.key,
         "subject": record.subject,
-        "image": torch.from_numpy(image).float()[None] / 255,
+        "image": to_tensor(image),
         "spacing_mm": torch.tensor(record.spacing_mm or (torch.nan, torch.nan)),
     }
     if record.split is not None:

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from anatomark.data.moving import Size, move_box
-from anatomark.geometry.polar import boxes_to_cartesian, points_to_cartesian, to_cartesian
+from anatomark.data.moving import Size
+from anatomark.geometry.polar import points_to_cartesian, to_cartesian
 from anatomark.geometry.similarity import apply_transform
 from anatomark.geometry.warp import warp
 from anatomark.types import AnatomarkError, PolarGrid, Sample
@@ -73,15 +73,6 @@ class WayBack:
         """Whether points, px of the frame, lie in it."""
         edge = torch.tensor([self.size[1], self.size[0]]) - 0.5
         return ((xy >= -0.5) & (xy <= edge)).all(1)
-
-    def box(self, box: Float[Tensor, "4"]) -> Float[Tensor, "4"] | None:
-        """The upright box around a moved box, as far as it lies in the frame; None where it lies beside it."""
-        if self.polar is not None:
-            box = boxes_to_cartesian(box[None, None], [self.polar[0]])[0, 0]
-        height, width = self.size
-        x0, y0, x1, y1 = move_box(box.double(), self.matrix).tolist()
-        x0, y0, x1, y1 = max(x0, -0.5), max(y0, -0.5), min(x1, width - 0.5), min(y1, height - 0.5)
-        return torch.tensor([x0, y0, x1, y1], dtype=torch.float64) if x0 < x1 and y0 < y1 else None
 
     def map(self, values: Float[Tensor, "h w"]) -> Float[Tensor, "height width"]:
         """A map of the sample's size, resampled onto the frame; 0 where the sample does not show it."""

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from anatomark.data.transforms import Spatial, Stretch
 from anatomark.geometry.polar import boxes_to_polar, points_to_polar, sees, to_polar
-from anatomark.geometry.sector import MIN_QUALITY, estimate_sector
-from anatomark.types import AnatomarkError, Frustum, PolarGrid, Sample
+from anatomark.types import AnatomarkError, PolarGrid, Sample
 
 log = logging.getLogger(__name__)
 
@@ -78,25 +77,6 @@ class ToPolar:
                 " which are px of the image file"
             )
         return grid
-
-
-def fitted_frustum(sample: Sample) -> Frustum:
-    """The sector of a frame, fitted to its image.
-
-    Raises:
-        AnatomarkError: no sector is to be seen or the fit is poor; names the frame.
-    """
-    remedy = "annotate its sector in frames.csv, leave the frame out, or set data.frustum=annotated"
-    try:
-        frustum, quality = estimate_sector(sample["image"])
-    except AnatomarkError as error:
-        raise AnatomarkError(f"frame {sample['key']}: {error}; {remedy}") from error
-    if quality < MIN_QUALITY:
-        raise AnatomarkError(
-            f"frame {sample['key']}: the sector fitted to its image has a quality of {quality:.2f}, below"
-            f" {MIN_QUALITY}; {remedy}"
-        )
-    return frustum
 
 
 def _points(xy: Float[Tensor, "n 2"], grid: PolarGrid) -> Float[Tensor, "n 2"]:

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anatomark.evaluators.localisation_frames import Target
-from anatomark.evaluators.polar_frames import map_in_frame
 from anatomark.report.box_figures import BoxPanel
 
 MISCLASSIFIED = "misclassified"
@@ -28,12 +27,13 @@ class Examples:
         self.n = n
         self._kept: dict[str, list[tuple[int, str, float, BoxPanel]]] = defaultdict(list)
 
-    def offer(self, target: Target, full_map: Float[Tensor, "h w"], box: Float[Tensor, "4"], iou: float) -> None:
+    def offer(self, target: Target, frame_map: Float[Tensor, "h w"], box: Float[Tensor, "4"], iou: float) -> None:
         """Keeps a frame if it is among those drawn so far.
 
         Args:
             target: the frame.
-            full_map: its map, at the size of the image the network saw, in [0, 1].
+            frame_map: its map, at the size of the frame that boxes are annotated in; negative outside a polar frame's
+                sector.
             box: the box of the map, px of the frame that boxes are annotated in.
             iou: its IoU with the true box.
         """
@@ -42,7 +42,7 @@ class Examples:
         kept = self._kept[_group(target)]
         if not self.n or (len(kept) == self.n and (draw, key) >= kept[-1][:2]):
             return
-        kept.append((draw, key, iou, _panel(target, full_map, box, iou)))
+        kept.append((draw, key, iou, _panel(target, frame_map, box, iou)))
         kept.sort(key=lambda entry: entry[:2])
         del kept[self.n :]
 
@@ -66,12 +66,12 @@ def _group(target: Target) -> str:
     return target.class_name or _WITHOUT_CLASS
 
 
-def _panel(target: Target, full_map: Float[Tensor, "h w"], box: Float[Tensor, "4"], iou: float) -> BoxPanel:
+def _panel(target: Target, frame_map: Float[Tensor, "h w"], box: Float[Tensor, "4"], iou: float) -> BoxPanel:
     mistake = [] if target.taken_for is None else [f"{target.class_name} taken for {target.taken_for}"]
     return BoxPanel(
         title="\n".join([target.sample["key"], *mistake, f"IoU {iou:.2f}"]),
         image=target.frame["image"].float().mean(0).cpu().numpy(),
-        saliency=map_in_frame(full_map, target.sample).cpu().numpy(),
+        saliency=frame_map.clamp(min=0).cpu().numpy(),
         truth=target.box.tolist(),
         predicted=box.tolist(),
         structures={name: other.tolist() for name, other in target.structures.items() if other is not target.box},

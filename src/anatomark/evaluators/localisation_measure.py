@@ -10,7 +10,7 @@ from torch import Tensor
 from anatomark.evaluators.localisation_frames import HEADLINE, Choice, Target
 from anatomark.evaluators.localisation_rules import BoxRules
 from anatomark.evaluators.maps import to_full_size
-from anatomark.evaluators.polar_frames import boxes_in_frame, points_in_frame
+from anatomark.evaluators.polar_frames import maps_in_frame, points_in_frame
 from anatomark.geometry.boxes import box_contains, box_iou, peak_points
 from anatomark.metrics.saliency import stretch
 
@@ -38,12 +38,13 @@ class Measured:
 
     Attributes:
         localised: whose map -> what it localises.
-        full_map: the map that heads the report, at the size of the image the network saw, in [0, 1].
-        boxes: its box by every rule, px of the frame that boxes are annotated in.
+        frame_map: the map that heads the report, in [0, 1], at the size of the frame that boxes are annotated in;
+            negative outside the sector.
+        boxes: its box by every rule, px of that frame.
     """
 
     localised: dict[Choice, Localised]
-    full_map: Float[Tensor, "h w"]
+    frame_map: Float[Tensor, "h w"]
     boxes: Float[Tensor, "r 4"]
 
 
@@ -51,7 +52,7 @@ def measure(targets: Sequence[Target], rules: BoxRules) -> list[Measured]:
     """Measures every choice of every frame.
 
     Args:
-        targets: frames whose images have one size.
+        targets: frames of one size, see :func:`~anatomark.evaluators.polar_frames.frame_sizes`.
         rules: how boxes are made.
 
     Raises:
@@ -64,7 +65,8 @@ def measure(targets: Sequence[Target], rules: BoxRules) -> list[Measured]:
     maps = stretch(torch.cat([_full_size(map_, frame) for map_, frame in zip(cells, frames, strict=True)]))
     peaks = torch.cat([_peak(map_, frame) for map_, frame in zip(cells, frames, strict=True)])
     samples = [frame.sample for frame in frames]
-    boxes = boxes_in_frame(torch.cat([rules.boxes(maps), rules.fraction_boxes(maps)], dim=1), samples)
+    in_frame = maps_in_frame(maps, samples)
+    boxes = torch.cat([rules.boxes(maps, in_frame), rules.fraction_boxes(maps, in_frame)], dim=1)
     peaks = points_in_frame(peaks.to(maps), samples)
     truth = torch.stack([frame.box for frame in frames]).to(boxes)
     iou = box_iou(boxes, truth[:, None].expand_as(boxes)).cpu()
@@ -84,7 +86,7 @@ def measure(targets: Sequence[Target], rules: BoxRules) -> list[Measured]:
     return [
         Measured(
             localised={choice: localised[i, choice.method, number] for choice, number in target.choices.items()},
-            full_map=maps[of_map],
+            frame_map=in_frame[of_map],
             boxes=boxes[of_map, :n_rules],
         )
         for i, (target, of_map) in enumerate(zip(targets, shown, strict=True))

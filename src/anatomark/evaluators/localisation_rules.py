@@ -51,22 +51,28 @@ class BoxRules:
         self.headline = RULES.get(str(threshold), str(threshold)) + (_LARGEST if component == "largest" else "")
         self.fractions = tuple(i / n_fractions for i in range(n_fractions))
 
-    def boxes(self, maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b r 4"]:
+    def boxes(self, maps: Float[Tensor, "b h w"], in_frame: Float[Tensor, "b height width"]) -> Float[Tensor, "b r 4"]:
         """The box of every map by every rule.
 
         Args:
-            maps: maps in [0, 1].
+            maps: maps in [0, 1], whose values decide what is above the threshold.
+            in_frame: the same maps where the boxes are wanted, such as brought back from polar frames; negative where
+                they say nothing.
         """
         thresholds = torch.cat([threshold(maps) for threshold in self._thresholds.values()], dim=1)
-        return torch.cat([threshold_boxes(maps, thresholds), largest_boxes(maps, thresholds)], dim=1)
+        reached = _reached(thresholds, in_frame)
+        return torch.cat([threshold_boxes(in_frame, reached), largest_boxes(in_frame, reached)], dim=1)
 
-    def fraction_boxes(self, maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b t 4"]:
-        """The box of the largest part above every fraction of a map's maximum.
+    def fraction_boxes(
+        self, maps: Float[Tensor, "b h w"], in_frame: Float[Tensor, "b height width"]
+    ) -> Float[Tensor, "b t 4"]:
+        """The box of the largest part above every fraction of a map's maximum; arguments as :meth:`boxes`."""
+        return largest_boxes(in_frame, _reached(fraction_thresholds(maps, self.fractions), in_frame))
 
-        Args:
-            maps: maps in [0, 1].
-        """
-        return largest_boxes(maps, fraction_thresholds(maps, self.fractions))
+
+def _reached(thresholds: Float[Tensor, "b r"], in_frame: Float[Tensor, "b height width"]) -> Float[Tensor, "b r"]:
+    """Thresholds that something in the frame reaches: what is highest may lie beside it."""
+    return torch.minimum(thresholds, in_frame.amax((1, 2))[:, None])
 
 
 def _fraction(threshold: str | float) -> Threshold:

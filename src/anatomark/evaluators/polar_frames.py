@@ -1,55 +1,46 @@
 """What a network found in a polar frame, brought to the frame that this one was made of, where it is annotated.
 
-Frames that are not polar are left as they are; a batch may hold both.
+Frames that are not polar are left as they are.
 """
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.geometry.polar import boxes_to_cartesian, points_to_cartesian, to_cartesian
+from anatomark.geometry.polar import points_to_cartesian, to_cartesian
 from anatomark.types import PolarGrid, Sample
 
+OUTSIDE = -1.0
+"""What maps are outside the sector: below every threshold."""
 
-def boxes_in_frame(boxes: Float[Tensor, "b n 4"], samples: Sequence[Sample]) -> Float[Tensor, "b n 4"]:
-    """The upright boxes around boxes of polar frames, cut at the border of the frame before.
+Sizes = tuple[tuple[int, ...], ...]
+
+
+def frame_sizes(sample: Sample) -> Sizes:
+    """Sizes of the image and, of a polar one, of the frame before; frames that agree in both share a batch."""
+    return tuple(tuple(one["image"].shape[-2:]) for one in (sample, sample.get("cartesian")) if one is not None)
+
+
+def maps_in_frame(full_maps: Float[Tensor, "b h w"], samples: Sequence[Sample]) -> Float[Tensor, "b y x"]:
+    """Maps of the samples' size at the size of the frames before.
 
     Args:
-        boxes: x0, y0, x1, y1, px of the samples' images.
-        samples: their frames.
+        full_maps: one map per sample, in [0, 1].
+        samples: their frames, of one size, see :func:`frame_sizes`.
     """
-    rows, grids = _polar(samples)
+    grids = _grids(samples)
     if not grids:
-        return boxes
-    moved = boxes_to_cartesian(boxes[rows], grids)
-    # The sector may reach beyond the image, where nothing can be annotated.
-    sizes = [samples[row]["cartesian"]["image"].shape[-2:] for row in rows]
-    border = boxes.new_tensor([(width, height) for height, width in sizes]).repeat(1, 2)[:, None] - 0.5
-    brought = boxes.clone()
-    brought[rows] = torch.minimum(moved, border).clamp(min=-0.5)
-    return brought
+        return full_maps
+    height, width = samples[0]["cartesian"]["image"].shape[-2:]
+    return to_cartesian(full_maps[:, None] - OUTSIDE, grids, size=(height, width))[:, 0] + OUTSIDE
 
 
 def points_in_frame(points: Float[Tensor, "b 2"], samples: Sequence[Sample]) -> Float[Tensor, "b 2"]:
     """Points (x, y), px, one per sample."""
-    rows, grids = _polar(samples)
-    if not grids:
-        return points
-    brought = points.clone()
-    brought[rows] = points_to_cartesian(points[rows][:, None], grids)[:, 0]
-    return brought
+    grids = _grids(samples)
+    return points_to_cartesian(points[:, None], grids)[:, 0] if grids else points
 
 
-def map_in_frame(full_map: Float[Tensor, "h w"], sample: Sample) -> Float[Tensor, "y x"]:
-    """A map of the size of a sample's image at the size of the frame before, zero outside the sector."""
-    if "polar" not in sample:
-        return full_map
-    height, width = sample["cartesian"]["image"].shape[-2:]
-    return to_cartesian(full_map[None, None], [sample["polar"]], size=(height, width))[0, 0]
-
-
-def _polar(samples: Sequence[Sample]) -> tuple[list[int], list[PolarGrid]]:
-    grids = {row: sample["polar"] for row, sample in enumerate(samples) if "polar" in sample}
-    return list(grids), list(grids.values())
+def _grids(samples: Sequence[Sample]) -> list[PolarGrid]:
+    return [sample["polar"] for sample in samples if "polar" in sample]

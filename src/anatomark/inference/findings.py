@@ -1,6 +1,6 @@
 """What a prediction says about a frame, in px of the frame as it came."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from anatomark.data.original import WayBack
 from anatomark.evaluators.localisation_rules import BoxRules
 from anatomark.evaluators.maps import full_size_map, main_map
 from anatomark.geometry.peaks import cell_to_pixel, find_peaks, refine_peaks
+from anatomark.inference.samples import Prepared
 from anatomark.metrics.saliency import stretch
 from anatomark.types import AnatomarkError, Prediction, Sample
 
@@ -42,16 +43,20 @@ class Finding:
     Attributes:
         label: the most probable class, and None without classes.
         score: its probability.
+        probabilities: of every class by name; empty without classes.
         box: (x0, y0, x1, y1) around the class, px, cut off at the frame's border; None without classes.
         landmarks: points that the model predicts, else the peaks of the map, highest first.
         saliency: the map at the frame's size, in [0, 1].
+        sector_quality: how well the sector fits that was found in the frame; None where none was looked for.
     """
 
     label: str | None
     score: float | None
+    probabilities: Mapping[str, float]
     box: Float[Tensor, "4"] | None
     landmarks: Sequence[Landmark]
     saliency: Float[Tensor, "h w"]
+    sector_quality: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,42 +79,48 @@ class FindingReader:
     threshold: float
     saliency_norm: Literal["max", "none"]
 
-    def __call__(self, sample: Sample, prediction: Prediction, back: WayBack) -> Finding:
+    def __call__(self, prepared: Prepared, prediction: Prediction, back: WayBack) -> Finding:
         """Reads the prediction of one frame.
 
         Args:
-            sample: the frame as the model saw it.
+            prepared: the frame as the model saw it.
             prediction: what the model says of it.
             back: from the sample to the frame.
 
         Raises:
             AnatomarkError: there are not as many classes as logits, or several maps that belong to no class.
         """
-        label, score = self._classify(prediction)
+        sample = prepared.sample
+        probabilities = self._classify(prediction)
+        label = max(probabilities, key=probabilities.__getitem__, default=None)
         whole = full_size_map(sample, prediction)
-        box = None if label is None else self._box(whole)
+        box = None if label is None else self._box(whole, back)
         return Finding(
             label=label,
-            score=score,
-            box=None if box is None else back.box(box),
+            score=None if label is None else probabilities[label],
+            probabilities=probabilities,
+            box=box,
             landmarks=list(_points(prediction, back)) or list(self._peaks(sample, prediction, back)),
             saliency=back.map(whole).clamp(0, 1),
+            sector_quality=prepared.sector_quality,
         )
 
-    def _classify(self, prediction: Prediction) -> tuple[str | None, float | None]:
+    def _classify(self, prediction: Prediction) -> dict[str, float]:
         if "logits" not in prediction:
-            return None, None
+            return {}
         logits = prediction["logits"].float()
         if len(logits) != len(self.classes):
             raise AnatomarkError(
                 f"the model tells {len(logits)} classes and data.classes names {len(self.classes)}; give all the names"
                 " it was trained with"
             )
-        score, index = self.probabilities(logits[None])[0].max(0)
-        return self.classes[int(index)], float(score)
+        return dict(zip(self.classes, self.probabilities(logits[None])[0].tolist(), strict=True))
 
-    def _box(self, whole: Float[Tensor, "h w"]) -> Float[Tensor, "4"]:
-        boxes: Tensor = self.rules.boxes(stretch(whole[None]))
+    def _box(self, whole: Float[Tensor, "h w"], back: WayBack) -> Float[Tensor, "4"]:
+        stretched = stretch(whole[None])
+        # Where the sample does not show the frame, the map says nothing: it is negative there.
+        in_frame = back.map(stretched[0] + 1)[None] - 1
+        boxes: Tensor = self.rules.boxes(stretched, in_frame)
         return boxes[0, self.rules.names.index(self.rules.headline)]
 
     def _peaks(self, sample: Sample, prediction: Prediction, back: WayBack) -> Iterator[Landmark]:

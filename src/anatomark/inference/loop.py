@@ -18,7 +18,7 @@ from anatomark.data.media import Media, find_media, name_media, open_media
 from anatomark.data.original import WayBack
 from anatomark.evaluators.localisation_rules import BoxRules
 from anatomark.inference.findings import Finding, FindingReader
-from anatomark.inference.output import open_output
+from anatomark.inference.output import Layout, open_output
 from anatomark.inference.samples import Frame, SampleMaker
 from anatomark.instantiation import instantiate
 from anatomark.types import AnatomarkError, Prediction
@@ -62,13 +62,14 @@ class Predictor:
             transform=instantiate(cfg.data.eval_transform), frustum=cfg.data.get("frustum", "annotated")
         )
         self.batch_size = int(cfg.data.batch_size)
+        self.classes = tuple(cfg.data.get("classes") or ())
         self.network_seconds = 0.0
         self._device = fabric.device
         self._model = fabric.setup_module(model.eval())
         self._model.mark_forward_method("predict")
         boxes = _settings(cfg, "localisation")
         self._read = FindingReader(
-            classes=tuple(cfg.data.get("classes") or ()),
+            classes=self.classes,
             probabilities=model.probabilities,
             rules=BoxRules(
                 threshold=boxes.get("threshold", "median"), component=boxes.get("component", "all"), n_fractions=1
@@ -88,16 +89,16 @@ class Predictor:
             yield from zip(batch, self._predict(batch), strict=True)
 
     def _predict(self, frames: Sequence[Frame]) -> list[Finding]:
-        samples = [self._prepare(frame) for frame in frames]
-        batch = collate(samples)
+        prepared = [self._prepare(frame) for frame in frames]
+        batch = collate([one.sample for one in prepared])
         start = time.perf_counter()
         with torch.inference_mode():
             batch["image"] = batch["image"].to(self._device)
             predictions = [_on_cpu(prediction) for prediction in self._model.predict(batch)]
         self.network_seconds += time.perf_counter() - start
         return [
-            self._read(sample, prediction, WayBack.of(sample, frame.pixels.shape[:2]))
-            for frame, sample, prediction in zip(frames, samples, predictions, strict=True)
+            self._read(one, prediction, WayBack.of(one.sample, frame.pixels.shape[:2]))
+            for frame, one, prediction in zip(frames, prepared, predictions, strict=True)
         ]
 
 
@@ -112,14 +113,16 @@ def predict_media(predictor: Predictor, source: Path, folder: Path, *, overlays:
         progress: show a bar on standard error.
 
     Raises:
-        AnatomarkError: a file cannot be read, or ``folder`` holds something else, such as the input.
+        AnatomarkError: a file cannot be read, or ``folder`` holds something else, such as the input or what was found
+            in another one.
     """
     paths = find_media(source)
     if source.resolve().is_relative_to(folder.resolve()):
         raise AnatomarkError(f"output={folder} holds the input, and would be written anew; choose another folder")
     media = [open_media(path) for path in paths]
     n_frames, start, console = 0, time.perf_counter(), Console(stderr=True)
-    with open_output(folder, name_media(paths), overlays=overlays) as output:
+    layout = Layout(names=name_media(paths), classes=predictor.classes, overlays=overlays)
+    with open_output(folder, source, layout) as output:
         bar = track(
             predictor(_frames(media)),
             "predicting",

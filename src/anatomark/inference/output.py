@@ -1,8 +1,10 @@
 """The folder that predict.py writes: tables of what was found, frames with it drawn on them, annotated videos."""
 
 import csv
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +17,83 @@ from anatomark.data.video import VideoFile, VideoWriter
 from anatomark.inference.findings import Finding
 from anatomark.report.folders import replaced_folder
 from anatomark.report.overlays import draw_findings
+from anatomark.types import AnatomarkError
 
 TABLE = "predictions.csv"
+INPUT = "input.json"
 _BOX = ("x0_px", "y0_px", "x1_px", "y1_px")
-_COLUMNS = ("file", "frame", "label", "score", *_BOX, "spacing_x_mm", "spacing_y_mm")
 _LANDMARK_COLUMNS = ("file", "frame", "name", "x_px", "y_px", "weight")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What is written.
+
+    Attributes:
+        names: what begins the names of the files made of each input file.
+        classes: class names.
+        overlays: draw every frame; else only videos are drawn.
+    """
+
+    names: Mapping[Path, str]
+    classes: Sequence[str]
+    overlays: bool
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the table of frames."""
+        scores = [f"p_{name}" for name in self.classes]
+        return ["file", "frame", "label", "score", *scores, *_BOX, "spacing_x_mm", "spacing_y_mm", "sector_quality"]
+
+
 @contextmanager
-def open_output(folder: Path, names: dict[Path, str], *, overlays: bool) -> Iterator["Output"]:
+def open_output(folder: Path, source: Path, layout: Layout) -> Iterator["Output"]:
     """The output of one call, which appears whole, in place of an earlier one, when the block ends without an error.
 
     Args:
         folder: where it shall be.
-        names: what begins the names of the files made of each input file.
-        overlays: draw every frame; else only videos are drawn.
+        source: the input; only its own earlier output is replaced.
+        layout: what is written.
+
+    Raises:
+        AnatomarkError: ``folder`` holds something else.
     """
-    with replaced_folder(folder, mark=TABLE, kind="output of predict.py") as fresh, ExitStack() as stack:
-        yield Output(fresh, names, overlays=overlays, stack=stack)
+    with replaced_folder(folder, mark=INPUT, kind="output of predict.py") as fresh, ExitStack() as stack:
+        _check_same_input(folder, source)
+        record = {"input": str(source), "path": str(source.resolve())}
+        (fresh / INPUT).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        yield Output(fresh, layout, stack)
+
+
+def _check_same_input(folder: Path, source: Path) -> None:
+    """Refuses a folder with what was found in another input of the same name.
+
+    Raises:
+        AnatomarkError: it is one, or does not say.
+    """
+    path = folder / INPUT
+    if not path.exists():
+        return
+    try:
+        earlier = str(json.loads(path.read_text(encoding="utf-8"))["path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AnatomarkError(f"{path} is damaged; choose another folder by output=, or remove {folder}") from error
+    if earlier != str(source.resolve()):
+        raise AnatomarkError(
+            f"{folder} holds what was found in {earlier}, not in {source}; choose another folder by output=, or remove"
+            " it"
+        )
 
 
 class Output:
     """Writes what was found, frame by frame; made by :func:`open_output`."""
 
-    def __init__(self, folder: Path, names: dict[Path, str], *, overlays: bool, stack: ExitStack) -> None:
-        self._names = names
-        self._findings = _open_table(folder / TABLE, _COLUMNS, stack)
+    def __init__(self, folder: Path, layout: Layout, stack: ExitStack) -> None:
+        self._layout = layout
+        self._findings = _open_table(folder / TABLE, layout.columns, stack)
         self._landmarks = _open_table(folder / "landmarks.csv", _LANDMARK_COLUMNS, stack)
         self._folder = folder
-        self._overlays = folder / "overlays" if overlays else None
+        self._overlays = folder / "overlays" if layout.overlays else None
         if self._overlays is not None:
             self._overlays.mkdir()
         self._stack = stack
@@ -59,16 +109,17 @@ class Output:
             finding: what was found in it.
         """
         where = (media.path.name, number)
+        scores = [_number(finding.score), *(_number(finding.probabilities.get(name)) for name in self._layout.classes)]
         box = [""] * 4 if finding.box is None else [f"{edge:.2f}" for edge in finding.box.tolist()]
-        score = "" if finding.score is None else f"{finding.score:.4f}"
-        self._findings.writerow([*where, finding.label or "", score, *box, *(media.spacing_mm or ("", ""))])
+        spacing = media.spacing_mm or ("", "")
+        quality = _number(finding.sector_quality)
+        self._findings.writerow([*where, finding.label or "", *scores, *box, *spacing, quality])
         for mark in finding.landmarks:
-            weight = "" if mark.weight is None else f"{mark.weight:.4f}"
-            self._landmarks.writerow([*where, mark.name, f"{mark.x:.2f}", f"{mark.y:.2f}", weight])
+            self._landmarks.writerow([*where, mark.name, f"{mark.x:.2f}", f"{mark.y:.2f}", _number(mark.weight)])
         if self._overlays is None and not isinstance(media, VideoFile):
             return
         drawn = _draw(pixels, finding)
-        name = self._names[media.path]
+        name = self._layout.names[media.path]
         if self._overlays is not None:
             numbered = name if media.n_frames == 1 else f"{name}_{number:06d}"
             Image.fromarray(drawn).save(self._overlays / f"{numbered}.png", compress_level=1)
@@ -95,6 +146,10 @@ def _draw(pixels: Pixels, finding: Finding) -> np.ndarray:
         box=None if finding.box is None else finding.box.tolist(),
         landmarks=[("" if peaks_only else mark.name, mark.x, mark.y) for mark in finding.landmarks],
     )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _open_table(path: Path, columns: Sequence[str], stack: ExitStack) -> Any:

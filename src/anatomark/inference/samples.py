@@ -1,14 +1,13 @@
 """New frames as samples: prepared as the run's evaluation prepares its frames, without annotations."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 from anatomark.data.frames import FrameRecord, Pixels, to_grey, to_sample
 from anatomark.data.media import Media
 from anatomark.data.original import mark_corners
-from anatomark.data.polar import fitted_frustum
 from anatomark.data.transforms import CropToBox, Transform
-from anatomark.types import AnatomarkError, Frustum, Sample
+from anatomark.inference.sectors import SectorTracker
+from anatomark.types import AnatomarkError, Sample
 
 
 class Frame(NamedTuple):
@@ -25,13 +24,25 @@ class Frame(NamedTuple):
     pixels: Pixels
 
 
+class Prepared(NamedTuple):
+    """A frame as the model shall see it.
+
+    Attributes:
+        sample: the frame after the transform.
+        sector_quality: how well the sector fits that was found in it; None where none was looked for.
+    """
+
+    sample: Sample
+    sector_quality: float | None
+
+
 class SampleMaker:
     """Makes samples of frames of which nothing is known, with their corners marked.
 
     Args:
         transform: of the run's evaluation.
-        frustum: "annotated" for frames without sector; "estimate" fits one to the first frame of every file, for all of
-            its frames.
+        frustum: "annotated" for frames without sector; "estimate" fits one to every image and follows that of a
+            recording, see :class:`~anatomark.inference.sectors.SectorTracker`.
 
     Raises:
         AnatomarkError: the transform needs annotations, or ``frustum`` is another word.
@@ -41,26 +52,22 @@ class SampleMaker:
         if frustum not in ("annotated", "estimate"):
             raise AnatomarkError(f"data.frustum is {frustum}; it must be annotated or estimate")
         _check_unannotated(transform)
-        self.transform = transform
-        self.frustum = frustum
-        self._fitted: tuple[Path, Frustum] | None = None
+        self._transform = transform
+        self._sectors = SectorTracker() if frustum == "estimate" else None
 
-    def __call__(self, frame: Frame) -> Sample:
+    def __call__(self, frame: Frame) -> Prepared:
         """Makes one sample; the frames of a file come one after another.
 
         Raises:
-            AnatomarkError: no sector fits the frame, or the transform refuses it.
+            AnatomarkError: no sector fits any frame of the file, or the transform refuses this one.
         """
         file = frame.media
         key = file.path.name if file.n_frames == 1 else f"{file.path.name}, {frame.number}"
         record = FrameRecord(key=key, subject=file.path.name, file=file.path, spacing_mm=file.spacing_mm)
-        sample = to_sample(record, to_grey(frame.pixels))
-        if self.frustum == "estimate":
-            # A fit takes longer than a prediction, and a recording seldom changes its depth.
-            if self._fitted is None or self._fitted[0] != file.path:
-                self._fitted = (file.path, fitted_frustum(sample))
-            sample["frustum"] = self._fitted[1]
-        return self.transform(mark_corners(sample))
+        sample, quality = to_sample(record, to_grey(frame.pixels)), None
+        if self._sectors is not None:
+            sample["frustum"], quality = self._sectors(file, sample["image"])
+        return Prepared(self._transform(mark_corners(sample)), quality)
 
 
 def _check_unannotated(transform: object) -> None:
