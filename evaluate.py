@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
+from anatomark.evaluation.rows import Row, as_built, group_rows
 from anatomark.instantiation import EXECUTION_WHITELIST, instantiate_all
 from anatomark.multirun import expand_runs, load_configs
-from anatomark.rows import Row, as_built, group_rows
 from anatomark.runs import display_path, save_config
 
 log = logging.getLogger("anatomark")
@@ -28,7 +28,10 @@ def main(cfg: DictConfig) -> None:
 
 def evaluate(cfg: DictConfig) -> None:
     """Predicts the frames that the evaluators need, runs the evaluators and writes the report."""
-    from anatomark.evaluation import compare_results, evaluate_rows  # heavy, and needed only once all runs are found
+    from anatomark.evaluation.results import (  # heavy, and needed only once all runs are found
+        compare_results,
+        evaluate_rows,
+    )
     from anatomark.loggers import close_loggers
     from anatomark.report.page import describe_evaluation
     from anatomark.report.writer import log_reports, print_tables, write_reports

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anatomark.comparison import ComparedRow
+from anatomark.evaluation.comparison import ComparedRow
 from anatomark.types import Report, Table
 
 FOLDS = {0: ["a", "b"], 1: ["c", "d"]}

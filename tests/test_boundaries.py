@@ -32,17 +32,11 @@ ALLOWED = {
     "instantiation": {"errors", "timm_targets"},
     "runs": {"errors", "instantiation"},
     "multirun": {"errors", "runs"},
-    "rows": {"errors"},
     "cli": {"errors", "instantiation", "runs", "multirun"},
-    "summaries": CONTRACTS,
-    "comparison": CONTRACTS | {"metrics", "summaries", "evaluators"},
     "localiser": {"evaluators", "geometry", "metrics", "models"},
     "exporting": CONTRACTS | {"data", "localiser", "models", "instantiation", "runs"},
-    "shared_frames": CONTRACTS | {"data", "instantiation"},
     "inference": CONTRACTS | REPORTING | {"geometry", "metrics", "data", "evaluators", "instantiation"},
-    "evaluation": CONTRACTS
-    | REPORTING
-    | {"data", "evaluators", "predictions", "comparison", "rows", "instantiation", "runs", "shared_frames"},
+    "evaluation": CONTRACTS | REPORTING | {"metrics", "data", "evaluators", "predictions", "instantiation", "runs"},
 }
 MODULES = sorted(SOURCE.rglob("*.py"))
 
@@ -115,7 +109,6 @@ def test_the_scripts_stay_small() -> None:
             "instantiation",
             "runs",
             "multirun",
-            "rows",
             "evaluation",
             "errors",
             "exporting",

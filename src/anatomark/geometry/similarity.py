@@ -20,7 +20,8 @@ def flip_needed(
 
     Landmarks exactly above each other have no horizontal order and ask for no flip.
     """
-    return (source_c - source_d)[..., 0] * (target_c - target_d)[..., 0] < 0
+    # Of signs, because the product of two tiny differences is 0.
+    return (source_c - source_d)[..., 0].sign() * (target_c - target_d)[..., 0].sign() < 0
 
 
 def similarity_from_landmarks(

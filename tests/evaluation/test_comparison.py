@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from anatomark.comparison import compare
+from anatomark.evaluation.comparison import compare
 from anatomark.report.tables import check_table, lay_out
 from anatomark.types import AnatomarkError, Report
 from row_reports import boxed, classified, listed, recalled, scored

@@ -9,17 +9,17 @@ import numpy as np
 from omegaconf import DictConfig
 from torch import Tensor
 
-from anatomark.comparison import ComparedRow, compare
 from anatomark.data.frames import FrameRecord
 from anatomark.data.splits import SPLITS
+from anatomark.evaluation.comparison import ComparedRow, compare
+from anatomark.evaluation.rows import Part, Row
+from anatomark.evaluation.shared_frames import SharedFrames
 from anatomark.evaluators.maps import main_map
 from anatomark.instantiation import chosen, instantiate, make_trainer
 from anatomark.predictions import PooledPredictions, PredictionWriter, RunPredictions
 from anatomark.report.map_figures import attention_map, draw_map_grid
 from anatomark.report.writer import name_data_set
-from anatomark.rows import Part, Row
 from anatomark.runs import display_path, load_model
-from anatomark.shared_frames import SharedFrames
 from anatomark.types import AnatomarkError, Prediction, Report, Sample
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from anatomark.errors import AnatomarkError
-from anatomark.rows import Row, as_built, group_rows
+from anatomark.evaluation.rows import Row, as_built, group_rows
 
 
 def grouped(*runs: dict[str, Any]) -> list[Row]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from anatomark.evaluation.summaries import Summary, summary_of
 from anatomark.evaluators.folds import spread
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
 from anatomark.metrics.paired import Score, bootstrap_interval, swap_test
-from anatomark.summaries import Summary, summary_of
 from anatomark.types import AnatomarkError, Report, Table
 
 Line = list[str | float | int]

@@ -8,7 +8,7 @@ import torch
 
 from anatomark.data.frames import FrameDataset
 from anatomark.data.frames_folder import read_frames
-from anatomark.shared_frames import KeptSamples, SharedDataset
+from anatomark.evaluation.shared_frames import KeptSamples, SharedDataset
 from anatomark.types import Sample
 from frames_fixture import GAZE
 
