@@ -175,6 +175,13 @@ def test_crop_sides_and_places_vary() -> None:
     assert len(corners) > 10
 
 
+def test_no_gamma_draws_nothing() -> None:
+    sample = sample_with_a_blob()
+    state = torch.get_rng_state()
+    assert RandomGamma(amount=0)(sample) is sample
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_grey_value_transforms() -> None:
     image = torch.rand(1, 8, 8)
     sample: Sample = {"key": "a", "subject": "s", "image": image, "spacing_mm": torch.ones(2)}

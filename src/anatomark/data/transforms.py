@@ -200,12 +200,14 @@ class RandomSimilarity:
 
 
 class RandomGamma:
-    """Raises grey values in [0, 1] to a random power; ``amount`` 0.25 means powers from 0.75 to 1.25."""
+    """Raises grey values in [0, 1] to a random power; ``amount`` 0.25 means powers from 0.75 to 1.25, and 0 none."""
 
     def __init__(self, *, amount: float = 0.25) -> None:
         self.amount = amount
 
     def __call__(self, sample: Sample) -> Sample:
+        if self.amount == 0:
+            return sample
         power = 1 + self.amount * (2 * float(torch.rand(())) - 1)
         return {**sample, "image": sample["image"].clamp(0, 1) ** power}
 
