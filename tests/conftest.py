@@ -53,3 +53,21 @@ def trained(frames: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(trained: Path, tmp_path: Path) -> Path:
     """As ``trained``, a copy of one's own."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder with frames of two sizes, one of them a stack, beside a file of another kind."""
+    import imageio.v3 as iio
+    import numpy as np
+
+    from dicom_fixture import write_dicom
+    from predict_inputs import frame
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    iio.imwrite(folder / "a.png", frame(0))
+    iio.imwrite(folder / "wide.png", np.pad(frame(1), ((0, 0), (0, 96))))
+    write_dicom(folder / "a.dcm", np.stack([frame(2), frame(3)]), PhotometricInterpretation="MONOCHROME2")
+    (folder / "notes.txt").write_text("not a frame")
+    return folder

@@ -5,45 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from saliency_cases import CASES, H, W, make_case
 from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
 from anatomark.metrics.auc import auc_borji, auc_judd, auc_shuffled
-from anatomark.metrics.saliency import SaliencyMetrics, cc, fixation_scores, has_fixation, ig, kld, nss, sim, upsample
-from anatomark.types import AnatomarkError
+from anatomark.metrics.saliency import cc, fixation_scores, has_fixation, ig, kld, nss, sim, upsample
 
-H, W = 18, 25
 EPS = 2.2204e-16
-
-
-def make_case(name, seed=0):
-    """Maps, targets and fixations in float64; every frame has a fixation."""
-    rng = np.random.default_rng(seed)
-    maps, target = rng.random((4, H, W)), rng.random((4, H, W)) ** 4
-    fixations = np.stack([rng.uniform(0, W - 1, (4, 9)), rng.uniform(0, H - 1, (4, 9)), np.full((4, 9), 200.0)], -1)
-    if name == "constant":
-        maps[:] = 0.3
-    elif name == "zero":
-        maps[:] = 0.0
-    elif name == "single":
-        fixations[:, 1:, 2] = 0
-    elif name == "border":
-        fixations[:, 0, :2], fixations[:, 1, :2] = (-0.5, -0.4), (W - 0.51, H - 0.6)
-        fixations[:, 2, :2], fixations[:, 3, :2] = (W - 0.5, 3), (-0.51, 3)
-    elif name == "ties":
-        maps = np.round(maps * 5) / 5
-        fixations[:, 4:] = fixations[:, 3:4]
-    elif name == "sparse":
-        maps[:, :, 5:] = 0
-        target[:, :5] = 0
-    return (
-        torch.tensor(maps),
-        torch.tensor(target / target.sum((1, 2), keepdims=True)),
-        torch.tensor(fixations),
-    )
-
-
-CASES = ["random", "constant", "zero", "single", "border", "ties", "sparse"]
 
 
 def fixated(fixations):
@@ -236,70 +205,6 @@ def test_has_fixation_ignores_padding_and_what_lies_outside():
         [[-0.5, -0.5, 1]],
     ]
     assert has_fixation(torch.tensor(rows), (H, W)).tolist() == [False, False, False, True, True]
-
-
-class TestSaliencyMetrics:
-    def frames(self):
-        maps, target, fixations = make_case("random", seed=2)
-        fixations[3, :, 2] = 0
-        return maps, target, fixations, ["a", "b", "b", "c"]
-
-    def expected(self):
-        maps, target, fixations, _ = self.frames()
-        scores = {
-            "nss": nss(maps, fixations),
-            "kld": kld(maps, target),
-            "cc": cc(maps, target),
-            "sim": sim(maps, target),
-            "auc_judd": auc_judd(maps, fixations),
-            "ig_uniform": ig(maps, fixations, torch.ones(H, W).double()),
-        }
-        return {name: (v[0] + (v[1] + v[2]) / 2) / 2 for name, v in scores.items()} | {
-            "n_frames": torch.tensor(3),
-            "n_skipped": torch.tensor(1),
-        }
-
-    def test_averages_frames_then_subjects(self):
-        metric = SaliencyMetrics()
-        metric.update(*self.frames())
-        torch.testing.assert_close(metric.compute(), self.expected())
-
-    def test_split_over_batches_and_ranks(self):
-        ranks = []
-        maps, target, fixations, subjects = self.frames()
-        for rows in ([0, 1], [2, 3]):
-            ranks.append(SaliencyMetrics())
-            for i in rows:
-                ranks[-1].update(maps[[i]], target[[i]], fixations[[i]], [subjects[i]])
-        # What a synchronisation across processes does with the states.
-        merged = SaliencyMetrics()
-        for rank in ranks:
-            merged.values += rank.values
-            merged.groups += rank.groups
-            merged.n_skipped = merged.n_skipped + rank.n_skipped
-            merged._update_count = 1
-        torch.testing.assert_close(merged.compute(), self.expected())
-
-    def test_small_maps_are_scored_at_the_resolution_of_the_target(self):
-        maps, target, fixations, subjects = self.frames()
-        small, full = SaliencyMetrics(), SaliencyMetrics()
-        small.update(maps[:, ::3, ::5], target, fixations, subjects)
-        full.update(upsample(maps[:, ::3, ::5], (H, W)), target, fixations, subjects)
-        torch.testing.assert_close(small.compute(), full.compute())
-
-    def test_reset_forgets(self):
-        metric = SaliencyMetrics()
-        metric.update(*self.frames())
-        metric.reset()
-        metric.update(*self.frames())
-        torch.testing.assert_close(metric.compute(), self.expected())
-
-    def test_nothing_to_score_is_an_error(self):
-        metric = SaliencyMetrics()
-        maps, target, fixations, subjects = self.frames()
-        metric.update(maps, target, torch.zeros_like(fixations), subjects)
-        with pytest.raises(AnatomarkError, match="none of 4 frames"):
-            metric.compute()
 
 
 def test_an_upsampled_constant_map_scores_zero():

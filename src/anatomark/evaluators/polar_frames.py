@@ -12,7 +12,7 @@ from anatomark.geometry.polar import points_to_cartesian, to_cartesian
 from anatomark.types import PolarGrid, Sample
 
 OUTSIDE = -1.0
-"""What maps are outside the sector: below every threshold."""
+"""What maps are where they say nothing, such as outside the sector: below every threshold."""
 
 Sizes = tuple[tuple[int, ...], ...]
 

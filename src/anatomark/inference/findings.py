@@ -11,6 +11,7 @@ from torch import Tensor
 from anatomark.data.original import WayBack
 from anatomark.evaluators.localisation_rules import BoxRules
 from anatomark.evaluators.maps import full_size_map, main_map
+from anatomark.evaluators.polar_frames import OUTSIDE
 from anatomark.geometry.peaks import cell_to_pixel, find_peaks, refine_peaks
 from anatomark.inference.samples import Prepared
 from anatomark.metrics.saliency import stretch
@@ -118,8 +119,7 @@ class FindingReader:
 
     def _box(self, whole: Float[Tensor, "h w"], back: WayBack) -> Float[Tensor, "4"]:
         stretched = stretch(whole[None])
-        # Where the sample does not show the frame, the map says nothing: it is negative there.
-        in_frame = back.map(stretched[0] + 1)[None] - 1
+        in_frame = back.map(stretched[0] - OUTSIDE)[None] + OUTSIDE
         boxes: Tensor = self.rules.boxes(stretched, in_frame)
         return boxes[0, self.rules.names.index(self.rules.headline)]
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from anatomark.nets.cells import require_cells
 from anatomark.types import AnatomarkError
 
 PROBE = 64
@@ -67,12 +68,7 @@ class ResponseNet(nn.Module):
         Raises:
             AnatomarkError: the frames do not divide into cells.
         """
-        height, width = image.shape[-2:]
-        if height % self.stride or width % self.stride:
-            raise AnatomarkError(
-                f"frames of {height} x {width} px (height x width) do not divide into cells of {self.stride} px;"
-                " change the size of the frames in the recipe"
-            )
+        require_cells(image, self.stride, remedy="change the size of the frames in the recipe")
         extracted: Tensor = self.backbone(image)
         return extracted
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from anatomark.nets.cells import require_cells
 from anatomark.nets.sononet import adaptation_layers, conv_block
 from anatomark.types import AnatomarkError
 
@@ -58,12 +59,7 @@ class CellTrunk(nn.Module):
         Raises:
             AnatomarkError: the image does not divide into cells.
         """
-        height, width = image.shape[-2:]
-        if height % self.stride or width % self.stride:
-            raise AnatomarkError(
-                f"frames of {height} x {width} px (height x width) do not divide into cells of {self.stride} px;"
-                " change attention_stride, or the Fit step of the transforms"
-            )
+        require_cells(image, self.stride, remedy="change attention_stride, or the Fit step of the transforms")
         features: Tensor = self.pool(self.trunk(image)[-1])
         return features
 
