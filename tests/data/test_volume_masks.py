@@ -12,7 +12,6 @@ from scipy.ndimage import map_coordinates
 from volume_fixture import OBLIQUE, ball, grid, noise, positions
 
 from anatomark.data.volumes import (
-    Volume,
     read_mask,
     read_volume,
     resample_isotropic,
@@ -20,6 +19,7 @@ from anatomark.data.volumes import (
     write_mask,
     write_volume,
 )
+from anatomark.geometry.volumes import Volume
 from anatomark.types import AnatomarkError
 
 TURN = np.array([[math.cos(0.02), -math.sin(0.02), 0], [math.sin(0.02), math.cos(0.02), 0], [0, 0, 1]])

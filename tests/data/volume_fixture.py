@@ -7,8 +7,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from anatomark.data.volumes import Volume
-from anatomark.geometry.volumes import VolumeGeometry
+from anatomark.geometry.volumes import Volume, VolumeGeometry
 
 OBLIQUE = Rotation.from_euler("xyz", (25, -40, 130), degrees=True).as_matrix()
 SPACING = (0.3, 0.45, 1.1)

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from anatomark.geometry.volumes import VolumeGeometry
 from anatomark.types import AnatomarkError, require
-
-Landmarks = dict[str, Float[Tensor, "3"]]
-"""Name -> (x, y, z), LPS mm, ``float64``."""
+from anatomark.volume_types import Landmarks
 
 MARKUPS, FCSV, CSV = ".mrk.json", ".fcsv", ".csv"
 CSV_COLUMNS = ("name", "x_mm", "y_mm", "z_mm")

@@ -1,7 +1,6 @@
 """Volumes and masks from NIfTI, NRRD, MHA and DICOM files, each in its place in the patient."""
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from anatomark.data.dicom_series import read_dicom_series
 from anatomark.data.volume_headers import check_nifti, check_nrrd
-from anatomark.geometry.volumes import VolumeGeometry, as_image, geometry_of, require_shape
+from anatomark.geometry.volumes import Volume, VolumeGeometry, as_image, geometry_of
 from anatomark.types import AnatomarkError, require
 
 NIFTI, NRRD, META = (".nii", ".nii.gz"), (".nrrd", ".nhdr"), (".mha", ".mhd")
@@ -24,25 +23,6 @@ FINEST_MM, COARSEST_MM, MOST_UNEQUAL = 1e-3, 20.0, 50.0
 """Spacings that are those of a volume in mm; in metres they are finer, in micrometres coarser or unequal."""
 SMALLEST_FIELD_MM = 1.0
 """A field of view in metres is below it: even a whole body is 2 m."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Volume:
-    """A volume, or its mask with voxels 0 and 1.
-
-    Attributes:
-        voxels: values as they are stored, HU in CT; indexed (k, j, i).
-        geometry: where they lie.
-
-    Raises:
-        AnatomarkError: the voxels do not fill the grid.
-    """
-
-    voxels: Float[Tensor, "k j i"]
-    geometry: VolumeGeometry
-
-    def __post_init__(self) -> None:
-        require_shape(self.voxels.shape, self.geometry)
 
 
 def read_volume(path: Path) -> Volume:

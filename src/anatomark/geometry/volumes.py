@@ -132,6 +132,25 @@ class VolumeGeometry:
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Volume:
+    """A volume, or its mask with voxels 0 and 1.
+
+    Attributes:
+        voxels: values as they are stored, HU in CT; indexed (k, j, i).
+        geometry: where they lie.
+
+    Raises:
+        AnatomarkError: the voxels do not fill the grid.
+    """
+
+    voxels: Float[Tensor, "k j i"]
+    geometry: VolumeGeometry
+
+    def __post_init__(self) -> None:
+        require_shape(self.voxels.shape, self.geometry)
+
+
 def geometry_of(image: sitk.Image) -> VolumeGeometry:
     """The grid of a three-dimensional SimpleITK image.
 
