@@ -203,24 +203,26 @@ def to_mask(sampled: Float[Tensor, "*size"]) -> Bool[Tensor, "*size"]:
 
 
 def map_slices(
-    function: Callable[[Tensor], Tensor], patch: Float[Tensor, "k j i"], *, batch_size: int = 32
-) -> Float[Tensor, "3 k j i"]:
-    """Applies a network to all slices of a patch along its three axes (Wang et al. 2021, section 2.3).
+    function: Callable[[Tensor], Tensor], patch: Float[Tensor, "k j i"], *, stride: int = 1, batch_size: int = 32
+) -> Float[Tensor, "3 depth height width"]:
+    """Applies a network to slices of a patch along its three axes (Wang et al. 2021, section 2.3).
 
     Args:
         function: slices ``(b h w)`` to as many values of the same size, such as probabilities.
         patch: the patch.
+        stride: takes every so many-th slice of each axis, from the first.
         batch_size: slices given to it at once.
 
     Returns:
-        What it says of each voxel in the slices that fix k, j and i, all three in the order of the patch.
+        What it says of every ``stride``-th voxel along each axis in the slices that fix k, j and i, all three in the
+        order of the patch.
     """
-    return torch.stack(
-        [
-            torch.cat([function(slices) for slices in torch.split(patch.movedim(axis, 0), batch_size)]).movedim(0, axis)
-            for axis in range(3)
-        ]
-    )
+    parts = []
+    for axis in range(3):
+        slices = torch.split(patch.movedim(axis, 0)[::stride], batch_size)
+        said = torch.cat([function(batch)[:, ::stride, ::stride] for batch in slices])
+        parts.append(said.movedim(0, axis))
+    return torch.stack(parts)
 
 
 def _uniform(n: int, generator: torch.Generator) -> Tensor:

@@ -4,6 +4,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.classification import (
+    BinaryF1Score,
+    BinaryJaccardIndex,
     MulticlassAccuracy,
     MulticlassF1Score,
     MulticlassPrecision,
@@ -106,3 +108,25 @@ class ClassScores(nn.Module):
             true_positives, n_frames = value[:, 0], value[:, -1]
             return (true_positives / n_frames)[n_frames > 0].mean()
         return value[1] if self.n_classes == 2 else value.mean()
+
+
+class OverlapScores(nn.Module):
+    """Dice coefficient and intersection over union of every stage, over the pixels of all frames together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics = nn.ModuleDict(
+            {stage: MetricCollection({"dice": BinaryF1Score(), "iou": BinaryJaccardIndex()}) for stage in STAGES}
+        )
+
+    def update(self, stage: str, logits: Float[Tensor, "b 1 h w"], mask: Float[Tensor, "b 1 h w"]) -> None:
+        """Scores a batch: the structure is where its probability is at least 0.5."""
+        self.metrics[stage].update(logits.float().sigmoid(), mask.int())  # type: ignore[operator]
+
+    def compute(self, stage: str) -> dict[str, Tensor]:
+        """The scores as ``<stage>/<name>``, and starts anew."""
+        metrics = self.metrics[stage]
+        assert isinstance(metrics, MetricCollection)
+        found = metrics.compute()
+        metrics.reset()
+        return {f"{stage}/{name}": value for name, value in found.items()}
