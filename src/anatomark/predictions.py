@@ -1,7 +1,7 @@
-"""The ``predictions/<checkpoint>/`` folder of a run: a file per frame, written while predicting, then streamed."""
+"""The ``predictions/<checkpoint>/`` folder of a run: a file per frame or volume, written at once, then streamed."""
 
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,22 +12,23 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import BasePredictionWriter
 
-from anatomark.data.frames import FrameRecord
-from anatomark.types import AnatomarkError, Batch, Prediction, Sample
+from anatomark.types import AnatomarkError, Prediction, Sample
+from anatomark.volume_types import VolumePrediction
 
-FIELDS = ("maps", "map_stride", "logits", "features")
-GROUPS = ("other_maps", "points")
-"""Fields that hold several arrays by name, stored as ``<field>/<name>``."""
+AnyPrediction = Prediction | VolumePrediction
 
 
-def save_prediction(prediction: Prediction, folder: Path) -> None:
-    """Writes one prediction; features are stored in half precision, everything else exactly."""
-    arrays: dict[str, Any] = {name: np.asarray(_cpu(prediction[name])) for name in FIELDS if name in prediction}  # type: ignore[literal-required]
-    if "features" in arrays:
-        arrays["features"] = arrays["features"].astype(np.float16)
-    for group in GROUPS:
-        for name, value in prediction.get(group, {}).items():  # type: ignore[attr-defined]
-            arrays[f"{group}/{name}"] = _cpu(value).numpy()
+def save_prediction(prediction: AnyPrediction, folder: Path) -> None:
+    """Writes one prediction; features are stored in half precision, everything else exactly.
+
+    A field that holds several arrays by name is stored as ``<field>/<name>``.
+    """
+    arrays: dict[str, Any] = {}
+    for field, value in prediction.items():
+        if isinstance(value, Mapping):
+            arrays |= {f"{field}/{name}": _array(one) for name, one in value.items()}
+        elif field not in ("key", "run"):
+            arrays[field] = _array(value).astype(np.float16) if field == "features" else _array(value)
     path = _path(folder, prediction["key"])
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
@@ -35,29 +36,28 @@ def save_prediction(prediction: Prediction, folder: Path) -> None:
     temporary.rename(path)
 
 
-def load_prediction(folder: Path, key: str, *, run: str) -> Prediction:
-    """Reads the prediction of one frame.
+def load_prediction(folder: Path, key: str, *, run: str) -> Any:
+    """Reads the prediction of one frame or volume: a :class:`Prediction` or :class:`VolumePrediction`, as it was saved.
 
     Raises:
         AnatomarkError: there is none.
     """
     path = _path(folder, key)
     if not path.is_file():
-        raise AnatomarkError(f"{folder} holds no prediction of frame {key}; evaluate the run again")
+        raise AnatomarkError(f"{folder} holds no prediction of {key}; evaluate the run again")
+    prediction: dict[str, Any] = {"key": key, "run": run}
     with np.load(path) as arrays:
-        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    prediction: Prediction = {"key": key, "maps": tensors["maps"], "run": run}
-    if "map_stride" in tensors:
-        prediction["map_stride"] = int(tensors["map_stride"])
-    if "logits" in tensors:
-        prediction["logits"] = tensors["logits"]
-    if "features" in tensors:
-        prediction["features"] = tensors["features"].float()
-    for group in GROUPS:
-        start = f"{group}/"
-        named = {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-        if named:
-            prediction[group] = named  # type: ignore[literal-required]
+        for stored in arrays.files:
+            field, _, name = stored.partition("/")
+            value = torch.from_numpy(arrays[stored])
+            if name:
+                prediction.setdefault(field, {})[name] = value
+            else:
+                prediction[field] = value
+    if "map_stride" in prediction:
+        prediction["map_stride"] = int(prediction["map_stride"])
+    if "features" in prediction:
+        prediction["features"] = prediction["features"].float()
     return prediction
 
 
@@ -77,9 +77,9 @@ class PredictionWriter(BasePredictionWriter):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        prediction: Sequence[Prediction],
+        prediction: Sequence[AnyPrediction],
         batch_indices: Sequence[int] | None,
-        batch: Batch,
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int,
     ) -> None:
@@ -95,16 +95,30 @@ class PredictionWriter(BasePredictionWriter):
 
 
 @runtime_checkable
-class Frames(Protocol):
-    """A data set of which it is known what frame an index means."""
+class Record(Protocol):
+    """What is known of a frame or volume before it is read."""
 
     @property
-    def records(self) -> Sequence[FrameRecord]:
-        """What is known of each frame."""
+    def key(self) -> str: ...
+
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def split(self) -> str | None: ...
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """A data set of frames or volumes of which it is known what an index means."""
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """What is known of each."""
         ...
 
-    def __getitem__(self, index: int) -> Sample:
-        """Reads a frame."""
+    def __getitem__(self, index: int) -> Any:
+        """Reads one."""
         ...
 
 
@@ -112,26 +126,24 @@ class RunPredictions:
     """The samples of a run with its stored predictions.
 
     Args:
-        dataset: the frames in evaluation form, each marked with its split.
+        dataset: the frames or volumes in evaluation form, each marked with its split.
         folder: where the predictions lie.
         run: name of the run.
         data_set: name of the data set, as reports call it.
     """
 
-    def __init__(self, *, dataset: Frames, folder: Path, run: str, data_set: str) -> None:
+    def __init__(self, *, dataset: Samples, folder: Path, run: str, data_set: str) -> None:
         self.dataset = dataset
         self.folder = folder
         self.run = run
         self.data_set = data_set
 
-    def pairs(
-        self, splits: Collection[str], sample_splits: Collection[str] = ()
-    ) -> Iterator[tuple[Sample, Prediction | None]]:
-        """Streams the frames of some splits.
+    def pairs(self, splits: Collection[str], sample_splits: Collection[str] = ()) -> Iterator[tuple[Any, Any]]:
+        """Streams some splits: samples with their predictions.
 
         Args:
-            splits: splits whose frames come with their predictions.
-            sample_splits: splits whose frames come with None.
+            splits: splits that come with their predictions.
+            sample_splits: splits that come with None.
         """
         for index, record in enumerate(self.dataset.records):
             if record.split in splits:
@@ -147,8 +159,8 @@ class PooledPredictions:
 
     Args:
         streams: the runs.
-        splits: splits whose frames come with their predictions.
-        sample_splits: splits whose frames come with None.
+        splits: splits that come with their predictions.
+        sample_splits: splits that come with None.
     """
 
     def __init__(
@@ -158,7 +170,7 @@ class PooledPredictions:
         self.splits = splits
         self.sample_splits = sample_splits
 
-    def __iter__(self) -> Iterator[tuple[Sample, Prediction | None]]:
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
         return chain.from_iterable(stream.pairs(self.splits, self.sample_splits) for stream in self.streams)
 
     def find(self, keys: Sequence[str], split: str) -> dict[str, tuple[Sample, Prediction]]:
@@ -176,8 +188,8 @@ def _path(folder: Path, key: str) -> Path:
     return folder / f"{quote(key, safe='')}.npz"
 
 
-def _cpu(value: Any) -> Any:
-    if not isinstance(value, torch.Tensor):
-        return value
-    value = value.detach().cpu()
-    return value.float() if value.dtype == torch.bfloat16 else value  # of mixed precision; NumPy has no such type
+def _array(value: Any) -> np.ndarray:
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value  # of mixed precision; NumPy has no such type
+    return np.asarray(value)

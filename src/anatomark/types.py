@@ -119,6 +119,7 @@ class Sample(TypedDict):
         present: which of ``data.classes`` the frame shows: its own and those it shows besides.
         fixations: gaze as rows (x px, y px, duration ms); no rows where gaze was recorded and nothing fixated.
         attention: target attention map, ``(1, H, W)``, for data that comes with maps instead of fixations.
+        mask: the structure to segment, 0 and 1, ``(1, H, W)``; all 0 where the frame does not show it.
         points: annotated centres, name -> (x, y) px.
         boxes: annotated boxes, name -> (x0, y0, x1, y1) px, continuous edges: a box that covers the whole image is
             (-0.5, -0.5, W - 0.5, H - 0.5).
@@ -138,6 +139,7 @@ class Sample(TypedDict):
     present: NotRequired[Bool[Tensor, "k"]]
     fixations: NotRequired[Float[Tensor, "n 3"]]
     attention: NotRequired[Float[Tensor, "1 h w"]]
+    mask: NotRequired[Float[Tensor, "1 h w"]]
     points: NotRequired[dict[str, Float[Tensor, "2"]]]
     boxes: NotRequired[dict[str, Float[Tensor, "4"]]]
     ellipse: NotRequired[Ellipse]
@@ -157,6 +159,7 @@ class Batch(TypedDict):
             saliency.
         label: their classes; absent where one has none.
         present: which classes they show; absent where one has no class.
+        mask: their masks; absent where one has none.
     """
 
     samples: list[Sample]
@@ -165,6 +168,7 @@ class Batch(TypedDict):
     has_gaze: Bool[Tensor, "b"]
     label: NotRequired[Int[Tensor, "b"]]
     present: NotRequired[Bool[Tensor, "b k"]]
+    mask: NotRequired[Float[Tensor, "b 1 h w"]]
 
 
 class Prediction(TypedDict):
@@ -220,6 +224,7 @@ class Report:
         values: nested plain numbers, strings and lists, ready for JSON.
         tables: tables for the page and the CSV files.
         figures: figure title -> Matplotlib figure.
+        files: path inside the report folder -> text of a file for other programs, such as landmarks.
     """
 
     name: str
@@ -227,6 +232,7 @@ class Report:
     values: dict[str, Any]
     tables: list[Table] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
 
 Pairs = Iterable[tuple[Sample, Prediction]]

@@ -70,6 +70,9 @@ def test_unknown_frame_id_is_named_with_its_row(tiny_frames, table):
         ("frames", "subject_id", "", "fill it in"),
         ("frames", "file", "images/none.png", "holds no such file"),
         ("frames", "file", "", "fill it in"),
+        ("frames", "mask", "masks/none.png", "holds no such file; add it or clear the cell"),
+        ("frames", "mask", "masks", "holds no such file"),
+        ("frames", "mask", "photo.jpg", "JPEG leaves grey around the structure; save masks as PNG"),
         ("frames", "spacing_x_mm", "0", "must be positive"),
         ("frames", "spacing_y_mm", "-0.1", "must be positive"),
         ("frames", "spacing_y_mm", "", "fill in all of spacing_x_mm, spacing_y_mm or none"),
@@ -100,6 +103,7 @@ def test_unknown_frame_id_is_named_with_its_row(tiny_frames, table):
     ],
 )
 def test_impossible_value_is_named_with_row_and_column(tiny_frames, table, column, value, problem):
+    (tiny_frames / "photo.jpg").touch()
     spoil(tiny_frames, table, 2, column, value)
     text = message(tiny_frames)
     assert f"{table}.csv, row 4: " in text

@@ -15,6 +15,7 @@ from anatomark.data.frames import FrameDataset, FrameSource
 from anatomark.data.sources.fetal_brain import FetalBrain, structure_masks
 from anatomark.data.sources.hc18 import Hc18
 from anatomark.data.sources.simulated_gaze import SimulatedGaze
+from anatomark.types import AnatomarkError
 
 SHAPE = (120, 160)
 ROWS, COLUMNS = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -97,6 +98,23 @@ def test_fetal_brain_records(tmp_path, palette):
     assert all(len(record.viewings) == 10 for record in (whole, no_csp, no_head))
 
 
+@pytest.mark.parametrize("name", ["head", "csp", "lv"])
+def test_fetal_brain_masks_show_the_chosen_structure_and_nothing_else(tmp_path, name):
+    labels = {"Patient1_1": brain_mask(head=True), "Patient2_1": brain_mask(head=False, csp=False)}
+    root = write_brain(tmp_path / "set", labels)
+    samples = FrameDataset(FetalBrain(root=root, gaze=SimulatedGaze(), mask=name)())
+    annotated = [structure_masks(COLOURS[drawn]) for drawn in labels.values()]
+    assert [set(one) for one in annotated] == [{"head", "csp", "lv"}, {"lv"}]
+    for sample, masks in zip(samples, annotated, strict=True):
+        assert ("mask" in sample) == (name in masks)
+        assert name not in masks or np.array_equal(sample["mask"][0].numpy(), masks[name])
+
+
+def test_fetal_brain_has_no_masks_of_other_structures(tmp_path):
+    with pytest.raises(AnatomarkError, match=r"data\.source\.mask is skull; it must be head, csp or lv"):
+        FetalBrain(root=tmp_path, gaze=SimulatedGaze(), mask="skull")
+
+
 def test_no_gaze_on_what_is_not_annotated(tmp_path):
     root = write_brain(tmp_path / "set", {"Patient1_1": brain_mask(head=True, csp=False)})
     (record,) = brain(root, distractors=0, spread=0)()
@@ -165,6 +183,8 @@ def test_hc18_outline_and_filled_annotation_give_one_ellipse(tmp_path):
     records = Hc18(root=write_hc18(tmp_path / "set", {"003_HC": filled, "003_2HC": outline, "011_HC": filled}))()
     assert [(r.key, r.subject) for r in records] == [("003_HC", "003"), ("003_2HC", "003"), ("011_HC", "011")]
     for record in records:
+        head = record.mask(SHAPE[::-1])
+        assert np.count_nonzero(head != filled) < 0.01 * np.count_nonzero(filled)
         assert record.spacing_mm == (0.1, 0.1)
         assert record.viewings == ()
         assert record.plane is None
@@ -213,7 +233,12 @@ def test_real_fetal_brain(data_dir):
         for name, box in record.boxes.items():
             assert record.points[name].tolist() == ((box[:2] + box[2:]) / 2).tolist()
             assert (box[2:] - box[:2]).max() < 0.2 * 959
-    assert FrameDataset(records)[0]["image"].shape == (1, 661, 959)
+    samples = list(FrameDataset(records))
+    assert samples[0]["image"].shape == (1, 661, 959)
+    heads = [(sample["mask"], sample["ellipse"]["semi_axes"]) for sample in samples if "mask" in sample]
+    assert len(heads) == 25
+    for mask, semi_axes in heads:
+        assert float(mask.sum()) == pytest.approx(torch.pi * float(semi_axes.prod()), rel=0.02)
 
 
 @pytest.mark.real_data

@@ -157,6 +157,16 @@ def test_images_that_are_no_volume_are_refused(tmp_path: Path, suffix: str, shap
     assert "not a grey volume of three dimensions" in refused(lambda: read_volume(tmp_path / f"a{suffix}"))
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("pixel_type", [np.float32, np.float64])
+def test_nifti_voxels_that_are_no_numbers_are_refused(tmp_path: Path, suffix: str, pixel_type: type) -> None:
+    """SimpleITK reads them as 0, in CT the value of soft tissue."""
+    voxels = np.zeros((40, 50, 60), pixel_type)
+    voxels[3, 2, 1], voxels[-1, -1, -1] = math.nan, -math.inf
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / f"a{suffix}"))
+    assert "2 voxels are NaN or infinite" in refused(lambda: read_volume(tmp_path / f"a{suffix}"))
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_voxels_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
     volume = noise(grid())

@@ -128,6 +128,7 @@ def test_a_network_that_sees_nothing_is_told_about() -> None:
 @pytest.mark.parametrize(
     "options",
     [
+        {"init": "centre"},
         {"patch_size": 0},
         {"max_rounds": 0},
         {"tolerance_mm": 0.0},
@@ -139,8 +140,3 @@ def test_impossible_options(options: dict[str, object]) -> None:
     (name,) = options
     with pytest.raises(AnatomarkError, match=name):
         make_search(**options)
-
-
-def test_an_unknown_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises((AnatomarkError, TypeError), match="init"):
-        make_search(init="centre")

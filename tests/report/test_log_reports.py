@@ -1,4 +1,6 @@
 import csv
+import json
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -8,8 +10,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
+from anatomark.loggers import RunMLFlowLogger
 from anatomark.report.writer import log_reports
-from anatomark.types import Report
+from anatomark.types import Report, Table
 
 
 def draw(values: list[float]) -> Figure:
@@ -29,6 +32,10 @@ REPORT = Report(
         "subjects": {"s1": {"tp": 3}},
         "found": True,
     },
+    tables=[
+        Table(title="Errors; phantom", columns=["method", "csp | lv"], rows=[["salient", 0.1 + 0.2], ["none", "-"]]),
+        Table(title="Counts", columns=["n"], rows=[[7]], note="pairs"),
+    ],
     figures={"Chart": draw([1, 2]), "Picture": draw([3, 4, 5])},
 )
 
@@ -55,6 +62,15 @@ def test_tensorboard_gets_numbers_and_figures(tmp_path: Path) -> None:
     encoded = events.Images("registration/Picture")[0].encoded_image_string
     with Image.open(BytesIO(encoded)) as image:
         assert image.width > image.height > 100
+    shown, _ = (events.Tensors(f"tables/registration_{n}/text_summary")[0].tensor_proto.string_val[0] for n in (1, 2))
+    assert shown.decode().splitlines() == [
+        "Errors; phantom",
+        "",
+        "| method | csp \\| lv |",
+        "| --- | ---: |",
+        "| salient | 0.300 |",
+        "| none | - |",
+    ]
     assert sorted(events.Tags()["images"]) == ["registration/Chart", "registration/Picture"]
 
 
@@ -69,5 +85,24 @@ def test_wandb_offline_gets_numbers_and_figures(tmp_path: Path, monkeypatch: pyt
     finally:
         wandb.finish()
     assert summary["registration/errors/salient/csp"] == pytest.approx(0.3)
+    (table,) = tmp_path.glob("wandb/offline-run-*/files/media/table/tables/registration_1_*.table.json")
+    assert json.loads(table.read_text())["data"] == [["salient", 0.1 + 0.2], ["none", "-"]]
     pictures = tmp_path.glob("wandb/offline-run-*/files/media/images/registration/*.png")
     assert {path.name.split("_")[0] for path in pictures} == {"Chart", "Picture"}
+
+
+def test_mlflow_gets_numbers_figures_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    logger = RunMLFlowLogger(save_dir=str(tmp_path), experiment_name="e", run_name="r")
+    log_reports([REPORT], [logger])
+    logger.finalize("success")
+    run = logger.experiment.get_run(logger.run_id)
+    assert run.data.metrics["registration/errors/salient/csp"] == 0.1 + 0.2
+    (artifacts,) = tmp_path.glob("mlflow_artifacts/*/artifacts")
+    with (artifacts / "tables" / "registration_1.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["method", "csp | lv"], ["salient", "0.30000000000000004"], ["none", "-"]]
+    assert {re.split("[+%]", path.name)[0] for path in artifacts.glob("images/*.png")} == {
+        "registration~Chart",
+        "registration~Picture",
+    }

@@ -103,6 +103,14 @@ def test_several_tables_get_a_file_each_and_the_page_embeds_them_all(tmp_path: P
         assert base64.b64decode(uri.split(",")[1]) == (tmp_path / "report" / name).read_bytes()
 
 
+def test_files_for_other_programs_lie_in_the_report_and_on_the_page(tmp_path: Path) -> None:
+    report = make_report(files={"landmarks/a.mrk.json": "{}\n", "landmarks/ä b.mrk.json": "ä"})
+    page = Tags(write(tmp_path / "report", report))
+    assert (tmp_path / "report/landmarks/a.mrk.json").read_text() == "{}\n"
+    embedded = dict(zip(page.values("download"), (h for h in page.values("href") if h[0] != "#"), strict=True))
+    assert base64.b64decode(embedded["ä b.mrk.json"].split(",")[1]).decode() == "ä"
+
+
 def test_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text(METRICS)
     text = write(tmp_path / "report", make_report(), training_curves=tmp_path / "metrics.csv")
@@ -186,6 +194,12 @@ def test_a_folder_that_is_no_report_is_never_replaced(tmp_path: Path) -> None:
         ),
         ({"tables": [Table(title="T", columns=["a"], rows=[[1, 2]])]}, "'T', row 1: 2 cells under 1 columns"),
         ({"name": "../evil"}, "is no file name"),
+        ({"files": {"a/../../evil.txt": ""}}, "a file cannot be called"),
+        ({"files": {"/evil.txt": ""}}, "a file cannot be called"),
+        ({"files": {"..\\evil.txt": ""}}, "a file cannot be called"),
+        ({"files": {"C:evil.txt": ""}}, "a file cannot be called"),
+        ({"files": {"": ""}}, "a file cannot be called"),
+        ({"files": {"index.html": ""}}, "2 reports would write index.html"),
     ],
 )
 def test_unusable_reports_are_refused_before_anything_is_written(

@@ -12,6 +12,8 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler
 
 from anatomark.data.classes import check_classes, check_labels, check_names
 from anatomark.data.frames import FrameDataset, FrameRecord, FrameSource
+from anatomark.data.loaders import make_loader
+from anatomark.data.samplers import in_order
 from anatomark.data.sectors import add_sectors
 from anatomark.data.splits import check_disjoint, split_records
 from anatomark.data.training_gaze import check_gaze, shuffle_gaze
@@ -43,6 +45,8 @@ class FrameDataModule(pl.LightningDataModule):
             training frames get their own gaze.
         frustum: where the sector of a frame comes from that is made polar: "annotated" knows those of the data set,
             "estimate" fits the others to their images at the start and refuses poor fits.
+        masked_only: leave out frames without a mask, which a segmenter cannot learn from; after the split, so that the
+            folds stay as they are.
         cache: keep decoded frames in memory.
         num_workers: loader processes.
         pin_memory: page-locked batches, for GPUs.
@@ -66,6 +70,7 @@ class FrameDataModule(pl.LightningDataModule):
         allow_missing_gaze: bool = False,
         shuffle_gaze: bool = False,
         frustum: str = "annotated",
+        masked_only: bool = False,
         cache: bool = False,
         num_workers: int = 0,
         pin_memory: bool = False,
@@ -89,6 +94,7 @@ class FrameDataModule(pl.LightningDataModule):
         self.allow_missing_gaze = allow_missing_gaze
         self.shuffle_gaze = shuffle_gaze
         self.estimate_frusta = frustum == "estimate"
+        self.masked_only = masked_only
         self.cache = cache
         self.loader_options: dict[str, Any] = {
             "num_workers": num_workers,
@@ -106,6 +112,8 @@ class FrameDataModule(pl.LightningDataModule):
             check_disjoint(records)
             if all(record.split is None for record in every):
                 check_classes(records["test"], self.classes, where=f"test split of fold {self.split['fold']}")
+            if self.masked_only:
+                records = self._masked(records)
             if self.estimate_frusta:
                 records = add_sectors(records, workers=self.loader_options["num_workers"])
             self.records = records
@@ -124,13 +132,13 @@ class FrameDataModule(pl.LightningDataModule):
         return self._loader(dataset, sampler=sampler, drop_last=len(sampler) > self.batch_size)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
-        return self._loader(self.evaluation_dataset(["val"])) if self.records["val"] else []
+        return self._evaluation_loader(["val"]) if self.records["val"] else []
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        return self._loader(self.evaluation_dataset(["test"]))
+        return self._evaluation_loader(["test"])
 
     def predict_dataloader(self) -> DataLoader[Sample]:
-        return self._loader(self.evaluation_dataset(self.predict_splits))
+        return self._evaluation_loader(self.predict_splits)
 
     def evaluation_dataset(self, splits: Sequence[str]) -> FrameDataset:
         """The frames of some of "train", "val" and "test" without augmentation, in order."""
@@ -152,6 +160,15 @@ class FrameDataModule(pl.LightningDataModule):
         }
         return cast(Batch, moved)
 
+    def _masked(self, records: dict[str, list[FrameRecord]]) -> dict[str, list[FrameRecord]]:
+        masked = {split: [record for record in part if record.mask is not None] for split, part in records.items()}
+        if not any(masked.values()):
+            raise AnatomarkError(
+                f"no frame of {self.source.name} has a mask; add masks, or set data.masked_only=false where the model"
+                " can do without"
+            )
+        return masked
+
     def _training_records(self) -> list[FrameRecord]:
         records = self.records["train"]
         if not records:
@@ -164,12 +181,16 @@ class FrameDataModule(pl.LightningDataModule):
             check_gaze(records)
         return shuffle_gaze(records, seed=int(self.split["seed"])) if self.shuffle_gaze else records
 
+    def _evaluation_loader(self, splits: Sequence[str]) -> DataLoader[Sample]:
+        dataset = self.evaluation_dataset(splits)
+        return self._loader(dataset, sampler=in_order(dataset))
+
     def _loader(self, dataset: FrameDataset, **options: Any) -> DataLoader[Sample]:
-        return DataLoader(dataset, batch_size=self.batch_size, collate_fn=collate, **options, **self.loader_options)
+        return make_loader(dataset, batch_size=self.batch_size, collate_fn=collate, **options, **self.loader_options)
 
 
 def collate(samples: list[Sample]) -> Batch:
-    """Stacks samples of equal image size into a batch; classes only where every sample has one.
+    """Stacks samples of equal image size into a batch; classes and masks only where every sample has one.
 
     A frame without gaze gets fixations of zero duration, which carry no weight.
 
@@ -195,4 +216,6 @@ def collate(samples: list[Sample]) -> Batch:
         batch["label"] = torch.tensor([sample["label"] for sample in samples])
     if all("present" in sample for sample in samples):
         batch["present"] = torch.stack([sample["present"] for sample in samples])
+    if all("mask" in sample for sample in samples):
+        batch["mask"] = torch.stack([sample["mask"] for sample in samples])
     return batch

@@ -1,6 +1,6 @@
 """Frames: what is known of a frame before it is read, and the data set that reads it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import imageio.v3 as iio
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,13 +19,16 @@ from anatomark.types import AnatomarkError, Ellipse, Frustum, Sample
 GreyImage = UInt8[np.ndarray, "h w"]
 Pixels = UInt8[np.ndarray, "h w c"]
 """Grey (1 channel) or RGB (3 channels)."""
+Mask = Bool[np.ndarray, "h w"]
+MaskReader = Callable[[tuple[int, int]], Mask]
+"""Reads the mask of a frame of this (width, height); see :mod:`~anatomark.data.frame_masks`."""
 # Without a named plugin, imageio tries all it knows on a broken file, some of which crash.
 PLUGIN = "pillow"
 FULL_SCALE = {np.dtype(bool): 1, np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 """The value of white, by pixel type."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FrameRecord:
     """Everything about a frame but its pixels; coordinates in px of the file.
 
@@ -45,6 +48,7 @@ class FrameRecord:
         boxes: name -> (x0, y0, x1, y1).
         ellipse: head outline.
         frustum: sector geometry.
+        mask: reads the structure to segment.
     """
 
     key: str
@@ -62,6 +66,7 @@ class FrameRecord:
     boxes: Mapping[str, Float[Tensor, "4"]] = field(default_factory=dict)
     ellipse: Ellipse | None = None
     frustum: Frustum | None = None
+    mask: MaskReader | None = None
 
 
 @runtime_checkable
@@ -90,7 +95,7 @@ class FrameDataset(Dataset[Sample]):
         transform: applied to each sample.
         classes: class names, whose indices are the labels; empty for no labels.
         single_viewing: give one random viewing of a frame's gaze instead of all together.
-        cache: keep decoded frames in memory, one byte per pixel.
+        cache: keep decoded frames in memory, one byte per pixel, and as much for each mask.
     """
 
     def __init__(
@@ -106,22 +111,29 @@ class FrameDataset(Dataset[Sample]):
         self.transform = transform
         self.classes = tuple(classes)
         self.single_viewing = single_viewing
-        self._cached: dict[int, GreyImage] | None = {} if cache else None
+        self._cached: dict[int, tuple[GreyImage, Mask | None]] | None = {} if cache else None
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Sample:
-        record, image = self.records[index], self._image(index)
-        sample = to_sample(record, image, classes=self.classes, single_viewing=self.single_viewing)
+        image, mask = self._decoded(index)
+        sample = to_sample(
+            self.records[index], image, mask=mask, classes=self.classes, single_viewing=self.single_viewing
+        )
         return sample if self.transform is None else self.transform(sample)
 
-    def _image(self, index: int) -> GreyImage:
+    def _decoded(self, index: int) -> tuple[GreyImage, Mask | None]:
         if self._cached is None:
-            return read_grey(self.records[index])
+            return _decode(self.records[index])
         if index not in self._cached:
-            self._cached[index] = read_grey(self.records[index])
+            self._cached[index] = _decode(self.records[index])
         return self._cached[index]
+
+
+def _decode(record: FrameRecord) -> tuple[GreyImage, Mask | None]:
+    image = read_grey(record)
+    return image, None if record.mask is None else record.mask((image.shape[1], image.shape[0]))
 
 
 def read_image(file: Path, *, mode: str | None = None) -> np.ndarray:
@@ -206,7 +218,12 @@ def readable(file: Path) -> Iterator[None]:
 
 
 def to_sample(
-    record: FrameRecord, image: GreyImage, *, classes: Sequence[str] = (), single_viewing: bool = False
+    record: FrameRecord,
+    image: GreyImage,
+    *,
+    mask: Mask | None = None,
+    classes: Sequence[str] = (),
+    single_viewing: bool = False,
 ) -> Sample:
     """Joins a record with its pixels."""
     sample: Sample = {
@@ -233,4 +250,6 @@ def to_sample(
         sample["ellipse"] = record.ellipse
     if record.frustum is not None:
         sample["frustum"] = record.frustum
+    if mask is not None:
+        sample["mask"] = torch.from_numpy(mask).float()[None]
     return sample

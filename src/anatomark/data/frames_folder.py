@@ -1,8 +1,8 @@
 """The frames folder: ``frames.csv`` beside images and tables of gaze, points, boxes and ellipses.
 
 ======================  ==================================================================================
-``frames.csv``          frame_id, subject_id, file; optional clip_id, t_ms, plane, label, also, split, width, height,
-                        spacing_x_mm, spacing_y_mm and the sector: apex_x_px, apex_y_px, radius_near_px,
+``frames.csv``          frame_id, subject_id, file; optional clip_id, t_ms, plane, label, also, split, mask, width,
+                        height, spacing_x_mm, spacing_y_mm and the sector: apex_x_px, apex_y_px, radius_near_px,
                         radius_far_px, half_angle_deg, tilt_deg
 ``gaze.csv``            frame_id or clip_id, t_ms, x_px, y_px, valid: raw samples in px of the screen. By clip, one
                         recording goes on while the frames of the clip pass; ``t_ms`` of ``frames.csv`` says when each
@@ -13,21 +13,24 @@
 ======================  ==================================================================================
 
 Only ``frames.csv`` is required. Coordinates are px of the image file unless said otherwise. ``label`` is a frame's
-class, or the main one; ``also`` names the others it shows, separated by ";".
+class, or the main one; ``also`` names the others it shows, separated by ";". ``mask`` is an image of the frame's size,
+black but for the structure to segment: all black where the frame does not show it, no file where nobody looked.
 """
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from anatomark.data.clip_gaze import deal_fixations
+from anatomark.data.frame_masks import MaskFile
+from anatomark.data.frame_rows import FrameRows
 from anatomark.data.frames import FrameRecord, image_size
 from anatomark.data.frames_tables import (
     COLUMNS,
@@ -73,7 +76,10 @@ def read_frames(root: Path, gaze: GazeFilter) -> list[FrameRecord]:
     ids = pd.Index(frames["frame_id"])
     sizes = _sizes(frames, root)
     viewings = _viewings(root, frames, gaze)
-    groups = {name: _groups(root, name, sizes) for name in ("points", "boxes", "ellipses")}
+    points, boxes = (FrameRows(_rows(root, name, sizes), COLUMNS[name][2:]) for name in ("points", "boxes"))
+    ellipses = {str(row[0]): row[1:] for row in _rows(root, "ellipses", sizes)[list(COLUMNS["ellipses"])].to_numpy()}
+    # Frames of a clip share sector, size and pixel size: held once, as there may be very many frames.
+    frustum, spacing, extent = cache(_frustum), cache(_pair), cache(_pair)
     return [
         FrameRecord(
             key=key,
@@ -84,16 +90,23 @@ def read_frames(root: Path, gaze: GazeFilter) -> list[FrameRecord]:
             label=_text(row, "label"),
             also=split_names(_text(row, "also")),
             clip=_text(row, "clip_id"),
-            spacing_mm=_pair(row, SPACING_COLUMNS),
-            size=size,
+            spacing_mm=spacing(*pair) if (pair := _numbers(row, SPACING_COLUMNS)) else None,
+            size=extent(*size),
             viewings=(viewings[key],) if key in viewings else (),
-            points=_named(groups["points"].get(key), COLUMNS["points"][2:]),
-            boxes=_named(groups["boxes"].get(key), COLUMNS["boxes"][2:]),
-            ellipse=_ellipse(groups["ellipses"][key]) if key in groups["ellipses"] else None,
-            frustum=_frustum(row),
+            points=points.of(key),
+            boxes=boxes.of(key),
+            ellipse=_ellipse(*ellipses[key]) if key in ellipses else None,
+            frustum=frustum(*sector) if (sector := _numbers(row, FRUSTUM_COLUMNS)) else None,
+            mask=None if (mask := _text(row, "mask")) is None else MaskFile(file=root / mask),
         )
-        for key, row, size in zip(ids, frames.to_dict("records"), _pairs(sizes), strict=True)
+        for key, row, size in zip(ids, _each(frames), sizes.itertuples(index=False, name=None), strict=True)
     ]
+
+
+def _each(frames: pd.DataFrame) -> Iterator[Row]:
+    """Row by row, so that the rows are never all in memory."""
+    for values in frames.itertuples(index=False, name=None):
+        yield dict(zip(frames.columns, values, strict=True))
 
 
 def _sizes(frames: pd.DataFrame, root: Path) -> pd.DataFrame:
@@ -104,15 +117,11 @@ def _sizes(frames: pd.DataFrame, root: Path) -> pd.DataFrame:
     return given[list(SIZE_COLUMNS)].astype(int)
 
 
-def _pairs(sizes: pd.DataFrame) -> list[tuple[int, int]]:
-    return list(zip(sizes["width"].tolist(), sizes["height"].tolist(), strict=True))
-
-
-def _groups(root: Path, name: str, sizes: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Rows of a table by frame."""
+def _rows(root: Path, name: str, sizes: pd.DataFrame) -> pd.DataFrame:
+    """A table of positions, all of them inside their frame."""
     table = read_rows(root, name, sizes.index)
     check_inside(root / f"{name}.csv", table, sizes)
-    return {str(key): rows for key, rows in table.groupby("frame_id", sort=False)}
+    return table
 
 
 def _text(row: Row, column: str) -> str | None:
@@ -120,9 +129,10 @@ def _text(row: Row, column: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _pair(row: Row, columns: tuple[str, str]) -> tuple[float, float] | None:
-    first, second = (float(row.get(column, math.nan)) for column in columns)
-    return None if math.isnan(first) else (first, second)
+def _numbers(row: Row, columns: tuple[str, ...]) -> tuple[float, ...]:
+    """The numbers of columns that are filled together; empty where they are not."""
+    numbers = tuple(float(row.get(column, math.nan)) for column in columns)
+    return () if math.isnan(numbers[0]) else numbers
 
 
 def _viewings(root: Path, frames: pd.DataFrame, gaze: GazeFilter) -> dict[str, Float[Tensor, "_ 3"]]:
@@ -143,15 +153,11 @@ def _viewings(root: Path, frames: pd.DataFrame, gaze: GazeFilter) -> dict[str, F
     return viewings
 
 
-def _named(rows: pd.DataFrame | None, columns: tuple[str, ...]) -> dict[str, Tensor]:
-    if rows is None:
-        return {}
-    values = torch.from_numpy(rows[list(columns)].to_numpy(np.float32))
-    return dict(zip(rows["name"], values, strict=True))
+def _pair(first: Any, second: Any) -> tuple[Any, Any]:
+    return first, second
 
 
-def _ellipse(rows: pd.DataFrame) -> Ellipse:
-    x, y, major, minor, angle_deg = rows[list(COLUMNS["ellipses"][1:])].to_numpy(float)[0].tolist()
+def _ellipse(x: float, y: float, major: float, minor: float, angle_deg: float) -> Ellipse:
     # An axis has no sign: the remainder lies in [-90, 90], of which -90 is the same as 90.
     angle_deg = math.remainder(angle_deg, 180)
     return {
@@ -161,13 +167,10 @@ def _ellipse(rows: pd.DataFrame) -> Ellipse:
     }
 
 
-def _frustum(row: Row) -> Frustum | None:
-    values = [float(row.get(column, math.nan)) for column in FRUSTUM_COLUMNS]
-    if math.isnan(values[0]):
-        return None
+def _frustum(x: float, y: float, near: float, far: float, half_angle_deg: float, tilt_deg: float) -> Frustum:
     return {
-        "apex": torch.tensor(values[:2]),
-        "radii": torch.tensor(values[2:4]),
-        "half_angle": math.radians(values[4]),
-        "tilt": math.radians(values[5]),
+        "apex": torch.tensor([x, y]),
+        "radii": torch.tensor([near, far]),
+        "half_angle": math.radians(half_angle_deg),
+        "tilt": math.radians(tilt_deg),
     }

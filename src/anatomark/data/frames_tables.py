@@ -18,9 +18,10 @@ COLUMNS = {
     "boxes": ("frame_id", "name", "x0_px", "y0_px", "x1_px", "y1_px"),
     "ellipses": ("frame_id", "x_px", "y_px", "semi_major_px", "semi_minor_px", "angle_deg"),
 }
-TEXT_COLUMNS = ("frame_id", "subject_id", "clip_id", "file", "name", "plane", "label", "also", "split", "valid")
+TEXT_COLUMNS = ("frame_id", "subject_id", "clip_id", "file", "name", "plane", "label", "also", "split", "valid", "mask")
 SEPARATOR = ";"
 """Between the names of ``also``."""
+LOSSY = (".jpg", ".jpeg")
 TRUTH = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
 
 
@@ -31,7 +32,7 @@ def read_frames_table(root: Path) -> pd.DataFrame:
         AnatomarkError: the table or an image file is missing, or a value cannot be used.
     """
     path = root / "frames.csv"
-    frames = _read(path, COLUMNS["frames"])
+    frames = read_table(path, COLUMNS["frames"])
     if frames is None:
         raise AnatomarkError(f"{path} does not exist; expected a folder with frames.csv and its images")
     if frames.empty:
@@ -39,6 +40,8 @@ def read_frames_table(root: Path) -> pd.DataFrame:
     refuse(path, frames, frames["frame_id"].duplicated(), "frame_id", "it is listed before; give unique ids")
     absent = ~frames["file"].map(lambda file: (root / file).is_file()).astype(bool)
     refuse(path, frames, absent, "file", f"{root} holds no such file; add it or remove the row")
+    if "mask" in frames:
+        _check_masks(path, frames)
     for columns in (SIZE_COLUMNS, SPACING_COLUMNS, FRUSTUM_COLUMNS):
         _check_all_or_none(path, frames, columns)
     for column in (*SIZE_COLUMNS, *SPACING_COLUMNS, "radius_far_px", "half_angle_deg"):
@@ -57,6 +60,20 @@ def read_frames_table(root: Path) -> pd.DataFrame:
     if "also" in frames:
         _check_also(path, frames)
     return frames
+
+
+def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame | None:
+    """A table with ids, names and files as text and all else as numbers; None if there is none.
+
+    Args:
+        path: the CSV file.
+        required: columns that must be there and filled in.
+
+    Raises:
+        AnatomarkError: it is no readable table, a required column is missing or has a gap, or a number is none.
+    """
+    table = _parse(path)
+    return None if table is None else _check(path, table, required, filled=required)
 
 
 def split_names(cell: str | None) -> tuple[str, ...]:
@@ -109,7 +126,7 @@ def read_rows(root: Path, name: str, ids: pd.Index) -> pd.DataFrame:
         AnatomarkError: a column is missing, a frame unknown or a value cannot be used.
     """
     path = root / f"{name}.csv"
-    table = _read(path, COLUMNS[name])
+    table = read_table(path, COLUMNS[name])
     if table is None:
         return pd.DataFrame(columns=list(COLUMNS[name]))
     unknown = ~table["frame_id"].isin(ids)
@@ -154,6 +171,16 @@ def refuse(path: Path, table: pd.DataFrame, bad: "pd.Series[bool]", column: str,
         raise AnatomarkError(f"{path}, row {row + 2}: {column} is {value}; {remedy}")
 
 
+def _check_masks(path: Path, frames: pd.DataFrame) -> None:
+    """Refuses masks that are not there, and files whose compression leaves grey around the structure."""
+    listed = frames[frames["mask"].notna()]
+    files = [path.parent / file for file in listed["mask"]]
+    absent = pd.Series([not file.is_file() for file in files], dtype=bool)
+    refuse(path, listed, absent, "mask", f"{path.parent} holds no such file; add it or clear the cell")
+    lossy = pd.Series([file.suffix.lower() in LOSSY for file in files], dtype=bool)
+    refuse(path, listed, lossy, "mask", "JPEG leaves grey around the structure; save masks as PNG")
+
+
 def _check_also(path: Path, frames: pd.DataFrame) -> None:
     """Refuses other classes without a main one, and names that are empty or repeated."""
     listed = frames[frames["also"].notna()]
@@ -174,12 +201,6 @@ def _check_shown(path: Path, frames: pd.DataFrame) -> None:
     refuse(path, frames, frames["t_ms"].isna(), "t_ms", "say when the frame was shown, ms from the clip's start")
     stuck = frames.groupby("clip_id", sort=False)["t_ms"].diff() <= 0
     refuse(path, frames, stuck, "t_ms", "it must increase from frame to frame of a clip; sort the rows or correct it")
-
-
-def _read(path: Path, required: tuple[str, ...]) -> pd.DataFrame | None:
-    """The table with ids and names as text and all else as numbers, or None if there is none."""
-    table = _parse(path)
-    return None if table is None else _check(path, table, required, filled=required)
 
 
 def _parse(path: Path) -> pd.DataFrame | None:

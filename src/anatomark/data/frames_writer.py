@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from anatomark.data.frames import FrameRecord, GreyImage
+from anatomark.data.frames import FrameRecord, GreyImage, Mask
 from anatomark.data.frames_tables import COLUMNS, FRUSTUM_COLUMNS, SEPARATOR
 from anatomark.types import AnatomarkError
 
@@ -36,11 +36,12 @@ class RawGaze:
 
 @dataclass(frozen=True, kw_only=True)
 class RawFrame:
-    """A frame to write. Of the record, everything but ``file``, ``size`` and ``viewings`` is used."""
+    """A frame to write. Of the record, everything but ``file``, ``size``, ``viewings`` and ``mask`` is used."""
 
     record: FrameRecord
     image: GreyImage
     gaze: RawGaze | None = None
+    mask: Mask | None = None
 
 
 def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
@@ -67,6 +68,8 @@ def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
                 raise AnatomarkError(f"two frames have the key {record.key}; give unique keys")
             iio.imwrite(unfinished / file, frame.image, compress_level=1)
             tables["frames"].append(_frame_row(record, file, frame.image.shape))
+            if frame.mask is not None:
+                tables["frames"][-1]["mask"] = _write_mask(unfinished, record.key, frame.mask)
             if frame.gaze is not None:
                 tables["gaze"].extend(_gaze_rows(record.key, frame.gaze))
             tables["points"].extend(_named_rows(record.key, record.points, COLUMNS["points"][2:]))
@@ -80,6 +83,13 @@ def write_frames(root: Path, frames: Iterable[RawFrame]) -> None:
         unfinished.rename(root)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_mask(root: Path, key: str, mask: Mask) -> str:
+    file = f"masks/{key}.png"
+    (root / file).parent.mkdir(exist_ok=True)
+    iio.imwrite(root / file, mask.astype(np.uint8) * 255, compress_level=1)
+    return file
 
 
 def _frame_row(record: FrameRecord, file: str, shape: tuple[int, ...]) -> dict[str, Any]:

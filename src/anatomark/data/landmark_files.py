@@ -12,14 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anatomark.geometry.volumes import VolumeGeometry
+from anatomark.markups import MARKUPS, markups_text
 from anatomark.types import AnatomarkError, require
 from anatomark.volume_types import Landmarks
 
-MARKUPS, FCSV, CSV = ".mrk.json", ".fcsv", ".csv"
+FCSV, CSV = ".fcsv", ".csv"
 CSV_COLUMNS = ("name", "x_mm", "y_mm", "z_mm")
 """Of a CSV file, whose points are LPS."""
 
-_SCHEMA = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
 _TO_LPS = {"LPS": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0)}
 # Slicer wrote numbers before version 4.11; 2 is IJK, which needs the volume.
 _FCSV_SYSTEMS = {"LPS": "LPS", "1": "LPS", "RAS": "RAS", "0": "RAS"}
@@ -58,41 +58,10 @@ def write_landmarks(path: Path, landmarks: Mapping[str, Float[Tensor, "3"]]) -> 
     """
     if not path.name.endswith(MARKUPS):
         raise AnatomarkError(f"{path}: landmarks are written as {MARKUPS}; give such a name")
-    points = []
-    for number, (name, point) in enumerate(landmarks.items(), start=1):
-        if not bool(point.isfinite().all()):
-            raise AnatomarkError(f"{path}: landmark {name} lies at {point.tolist()}; leave out those without a place")
-        points.append(
-            {
-                "id": str(number),
-                "label": name,
-                "description": "",
-                "associatedNodeID": "",
-                "position": point.tolist(),
-                # Slicer's own axes, which are RAS.
-                "orientation": [-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0],
-                "selected": True,
-                "locked": False,
-                "visibility": True,
-                "positionStatus": "defined",
-            }
-        )
-    if not points:
-        raise AnatomarkError(f"{path}: there is no landmark to write; give at least one")
-    markup = {
-        "type": "Fiducial",
-        "coordinateSystem": "LPS",
-        "coordinateUnits": "mm",
-        "locked": False,
-        "fixedNumberOfControlPoints": False,
-        "labelFormat": "%N-%d",
-        "lastUsedControlPointNumber": len(points),
-        "controlPoints": points,
-    }
+    text = markups_text(landmarks, where=str(path))
     temporary = path.with_name(f"{path.name}.tmp")
     try:
-        text = json.dumps({"@schema": _SCHEMA, "markups": [markup]}, indent=4, ensure_ascii=False, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -36,6 +36,9 @@ def move(sample: Sample, matrix: Float[Tensor, "2 3"], size: Size) -> Sample:
     }
     if "attention" in sample:
         moved["attention"] = _resample(sample["attention"], matrix, size)
+    if "mask" in sample:
+        # What covers at least half of a pixel takes it.
+        moved["mask"] = (_resample(sample["mask"], matrix, size) >= 0.5).float()
     if "fixations" in sample:
         rows = sample["fixations"]
         moved["fixations"] = torch.cat([_move_points(rows[:, :2], matrix), rows[:, 2:]], dim=1)

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class ToPolar:
-    """Replaces a frame by a polar image of its sector; gaze, maps, points and boxes move with it.
+    """Replaces a frame by a polar image of its sector; gaze, maps, mask, points and boxes move with it.
 
     Ellipse and sector, which have no such shape there, are left out, and ``spacing_mm`` becomes NaN. The frame as it
     was comes along as ``cartesian``, and ``polar`` says how the two belong together. It cannot be one of the steps of
@@ -54,6 +54,8 @@ class ToPolar:
         polar.pop("ellipse", None)
         if "attention" in sample:
             polar["attention"] = to_polar(sample["attention"][None], [grid])[0]
+        if "mask" in sample:
+            polar["mask"] = (to_polar(sample["mask"][None], [grid])[0] >= 0.5).float()
         if "fixations" in sample:
             rows = sample["fixations"]
             polar["fixations"] = torch.cat([_points(rows[:, :2], grid), rows[:, 2:]], dim=1)

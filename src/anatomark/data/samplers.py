@@ -5,11 +5,12 @@ All draw from torch's global generator, so that a resumed run draws on as if it 
 
 from collections.abc import Iterator, Sequence
 from statistics import median
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.utils.data import DistributedSampler, WeightedRandomSampler
+from torch.utils.data import Dataset, DistributedSampler, Sampler, SequentialSampler, WeightedRandomSampler
 
 from anatomark.data.frames import FrameRecord
 from anatomark.types import AnatomarkError
@@ -66,7 +67,7 @@ class ClassBalancedBatches(DistributedSampler[int]):
             )
         if batches is not None and batches < 1:
             raise AnatomarkError(f"data.sampling.batches is {batches}; make it at least 1, or null for all frames")
-        rank, n_ranks = _device_of()
+        rank, n_ranks = device_of()
         super().__init__(records, num_replicas=n_ranks, rank=rank)  # type: ignore[arg-type]
         self.batch_size = batch_size
         wanted = -(-len(records) // batch_size) if batches is None else batches
@@ -104,7 +105,7 @@ class ClassBalancedDraws(DistributedSampler[int]):
                 f"data.sampling.draws is {draws}; make it at least 1, or null for the median class count"
             )
         classes = _frames_by_class(records).values()
-        rank, n_ranks = _device_of()
+        rank, n_ranks = device_of()
         super().__init__(records, num_replicas=n_ranks, rank=rank)  # type: ignore[arg-type]
         self.weights = torch.zeros(len(records), dtype=torch.float64)
         for frames in classes:
@@ -138,7 +139,25 @@ def structure_weights(records: Sequence[FrameRecord], structures: Sequence[str])
     return weights
 
 
-def _device_of() -> tuple[int, int]:
+def in_order(dataset: Dataset[Any]) -> Sampler[int]:
+    """Every frame once, in order; on several devices each takes every n-th, some one more than others.
+
+    Lightning would give each as many by repeating frames, which would then count twice in the scores.
+
+    Raises:
+        AnatomarkError: a device would have none.
+    """
+    from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
+
+    (rank, n_ranks), n_frames = device_of(), len(dataset)  # type: ignore[arg-type]
+    if n_ranks == 1:
+        return SequentialSampler(dataset)  # type: ignore[arg-type]
+    if n_frames < n_ranks:
+        raise AnatomarkError(f"{n_frames} frames cannot be shared by {n_ranks} devices; use trainer.devices={n_frames}")
+    return UnrepeatedDistributedSampler(dataset, num_replicas=n_ranks, rank=rank, shuffle=False)
+
+
+def device_of() -> tuple[int, int]:
     """Which of how many devices draws."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -10,6 +11,19 @@ from anatomark.data.frames import FrameRecord
 from anatomark.types import AnatomarkError
 
 SPLITS = ("train", "val", "test")
+
+
+@runtime_checkable
+class OfSubject(Protocol):
+    """What is known of a frame or a volume before it is read."""
+
+    @property
+    def key(self) -> str:
+        """Unique id."""
+
+    @property
+    def subject(self) -> str:
+        """Id of the person scanned."""
 
 
 def subject_folds(subjects: Iterable[str], n_folds: int, seed: int) -> list[list[str]]:
@@ -72,8 +86,12 @@ def split_records(
     return {name: [record for record in marked if record.split == name] for name in SPLITS}
 
 
-def check_disjoint(splits: Mapping[str, Sequence[FrameRecord]]) -> None:
+def check_disjoint(splits: Mapping[str, Sequence[OfSubject]], *, what: str = "frame") -> None:
     """Refuses splits that share a subject.
+
+    Args:
+        splits: name -> frames or volumes.
+        what: which of them, for the message.
 
     Raises:
         AnatomarkError: names the subject and where it is found.
@@ -83,8 +101,8 @@ def check_disjoint(splits: Mapping[str, Sequence[FrameRecord]]) -> None:
         shared = sorted(subjects[first].keys() & subjects[second].keys())
         if shared:
             raise AnatomarkError(
-                f"subject {shared[0]} is in both {first} (frame {subjects[first][shared[0]]}) and {second}"
-                f" (frame {subjects[second][shared[0]]}); put all frames of a subject into one split"
+                f"subject {shared[0]} is in both {first} ({what} {subjects[first][shared[0]]}) and {second}"
+                f" ({what} {subjects[second][shared[0]]}); put all {what}s of a subject into one split"
             )
 
 

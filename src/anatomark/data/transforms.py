@@ -1,4 +1,4 @@
-"""Transforms of a sample: image, maps, points, boxes, ellipse, frustum and fixations always move together.
+"""Transforms of a sample: image, maps, mask, points, boxes, ellipse, frustum and fixations always move together.
 
 A geometric step only proposes an affine map; :class:`Spatial` multiplies the maps of its steps and resamples once.
 """

@@ -36,8 +36,8 @@ class RowResult:
         data_set: what was measured.
         reports: evaluator -> report.
         folds: fold -> its test subjects.
-        test_frames: keys of all test frames.
-        examples: some test frames with the row's predictions, by key.
+        test_keys: ids of all test frames or volumes.
+        examples: some test frames with the row's predictions, by key, where the row is scored against gaze.
         labels: names of their classes, empty where there are none.
         attention: measured attention of the examples, where the row is scored against gaze.
     """
@@ -46,7 +46,7 @@ class RowResult:
     data_set: str
     reports: Mapping[str, Report]
     folds: Mapping[int, Sequence[str]]
-    test_frames: frozenset[str]
+    test_keys: frozenset[str]
     examples: Mapping[str, tuple[Sample, Prediction]]
     labels: Mapping[str, str]
     attention: Sequence[Tensor]
@@ -83,9 +83,9 @@ def evaluate_row(row: Row, shared: SharedFrames, first: RowResult | None = None)
     folds = {part.fold: module.records["test"] for part, module in zip(row.parts, modules, strict=True)}
     test = [record for module in modules for record in module.records["test"]]
     frames = frozenset(record.key for record in test)
-    if first is not None and frames != first.test_frames:
+    if first is not None and frames != first.test_keys:
         raise AnatomarkError(
-            f"row {row.name!r} tests other frames than {first.name!r}, such as {min(frames ^ first.test_frames)};"
+            f"row {row.name!r} tests other frames than {first.name!r}, such as {min(frames ^ first.test_keys)};"
             " compare rows of one data set, with one data.split_seed and data.n_folds"
         )
     streams = [predict(part, shared, predicted, sampled) for part in row.parts]
@@ -95,17 +95,18 @@ def evaluate_row(row: Row, shared: SharedFrames, first: RowResult | None = None)
         name: evaluator(PooledPredictions(streams, splits=evaluator.splits, sample_splits=sample_splits(evaluator)))
         for name, evaluator in evaluators.items()
     }
-    shown = choose_examples(test) if first is None else list(first.examples)
-    examples = PooledPredictions(streams, splits=predicted).find(shown, "test") if "test" in predicted else {}
     gaze = evaluators.get("saliency")
+    watched = [record for record in test if isinstance(record, FrameRecord)] if gaze else []
+    shown = choose_examples(watched) if first is None else list(first.examples)
+    examples = PooledPredictions(streams, splits=predicted).find(shown, "test")
     return RowResult(
         name=row.name,
         data_set=data_set,
         reports=reports,
         folds={fold: sorted({record.subject for record in records}) for fold, records in folds.items()},
-        test_frames=frames,
+        test_keys=frames,
         examples=examples,
-        labels={record.key: str(record.label or "") for record in test if record.key in shown},
+        labels={record.key: str(record.label or "") for record in watched if record.key in examples},
         attention=[attention_map(s, sigma=gaze.sigma, weighting=gaze.weighting) for s, _ in examples.values() if gaze],
     )
 

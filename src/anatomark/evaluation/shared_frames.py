@@ -7,8 +7,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from anatomark.data.datamodules import FrameDataModule
 from anatomark.data.frames import FrameDataset, FrameRecord
+from anatomark.data.volume_datamodule import VolumeDataModule
+from anatomark.data.volume_records import VolumeDataset
 from anatomark.instantiation import instantiate
 from anatomark.types import Sample
+
+DataModule = FrameDataModule | VolumeDataModule
 
 # Keys of a data configuration that change no sample in evaluation form.
 _OF_TRAINING = (
@@ -70,21 +74,24 @@ class SharedFrames:
     """Data modules by configuration, and the samples that they share."""
 
     def __init__(self) -> None:
-        self._modules: dict[str, FrameDataModule] = {}
+        self._modules: dict[str, DataModule] = {}
         self._kept = KeptSamples()
 
-    def module(self, data: DictConfig) -> FrameDataModule:
+    def module(self, data: DictConfig) -> DataModule:
         """The data module of a configuration, set up."""
         name = OmegaConf.to_yaml(data, resolve=True)
         if name not in self._modules:
-            module: FrameDataModule = instantiate(data)
+            module: DataModule = instantiate(data)
             module.setup()
             self._modules[name] = module
         return self._modules[name]
 
-    def dataset(self, data: DictConfig, splits: Sequence[str]) -> SharedDataset:
-        """The frames of some splits in evaluation form."""
+    def dataset(self, data: DictConfig, splits: Sequence[str]) -> SharedDataset | VolumeDataset:
+        """The frames of some splits in evaluation form; volumes, too large to be kept, are read for every row."""
+        samples = self.module(data).evaluation_dataset(splits)
+        if isinstance(samples, VolumeDataset):
+            return samples
         values = OmegaConf.to_container(data, resolve=True)
         assert isinstance(values, dict)
         name = OmegaConf.to_yaml({key: value for key, value in values.items() if key not in _OF_TRAINING})
-        return SharedDataset(self.module(data).evaluation_dataset(splits), name=name, kept=self._kept)
+        return SharedDataset(samples, name=name, kept=self._kept)

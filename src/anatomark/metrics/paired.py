@@ -1,6 +1,7 @@
 """Is one method better than another on the same subjects, and by how much?
 
-A permutation test that swaps the methods per subject, and a bootstrap interval of their difference over subjects.
+A permutation test that swaps the methods per subject, and bootstrap intervals over subjects: of their difference, and
+of the score of one method.
 """
 
 from collections.abc import Callable
@@ -33,7 +34,7 @@ class PairedTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Where the difference of two methods lies.
+    """Where a score, or the difference of two methods, lies.
 
     Attributes:
         low: lower bound.
@@ -113,15 +114,45 @@ def bootstrap_interval(
     Raises:
         AnatomarkError: there are fewer than two subjects, or no resample on which both methods can be scored.
     """
-    n_subjects = len(first)
+    times = _draw_subjects(len(first), n_resamples, seed)
+    return _percentiles(score(times @ first) - score(times @ second), level)
+
+
+def score_interval(
+    numbers: Float[np.ndarray, "s m"],
+    *,
+    score: Score,
+    level: float = 0.95,
+    n_resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of the score of one method, over the draws of :func:`bootstrap_interval`.
+
+    Args:
+        numbers: one row per subject: what the score is made of, such as counts of hits and misses.
+        score: maps sums over subjects, one row per resample, to one score each; NaN where it cannot be measured.
+        level: share of the resamples between the bounds.
+        n_resamples: number of resamples.
+        seed: seed of the draws.
+
+    Raises:
+        AnatomarkError: there are fewer than two subjects, or no resample that can be scored.
+    """
+    return _percentiles(score(_draw_subjects(len(numbers), n_resamples, seed) @ numbers), level)
+
+
+def _draw_subjects(n_subjects: int, n_resamples: int, seed: int) -> Float[np.ndarray, "p s"]:
+    """How often each resample holds each subject."""
     if n_subjects < 2:
         raise AnatomarkError(f"an interval over subjects needs two of them, and got {n_subjects}; evaluate more")
     drawn = np.random.default_rng(seed).integers(n_subjects, size=(n_resamples, n_subjects))
     drawn += n_subjects * np.arange(n_resamples)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
-    difference = score(times @ first) - score(times @ second)
-    measured = difference[np.isfinite(difference)]
+    return np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float64)
+
+
+def _percentiles(scores: Float[np.ndarray, "p"], level: float) -> Interval:
+    measured = scores[np.isfinite(scores)]
     if not len(measured):
         raise AnatomarkError("an interval needs scores that can be measured; leave out the method without")
     low, high = np.quantile(measured, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(low=float(low), high=float(high), n_unmeasured=n_resamples - len(measured))
+    return Interval(low=float(low), high=float(high), n_unmeasured=len(scores) - len(measured))

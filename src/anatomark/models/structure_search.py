@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -81,7 +81,7 @@ class StructureSearch:
     def __init__(
         self,
         *,
-        init: Literal["coarse", "reference"] = "coarse",
+        init: str = "coarse",
         patch_size: int = 100,
         tolerance_mm: float = 1.0,
         max_rounds: int = 10,

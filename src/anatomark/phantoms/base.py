@@ -1,4 +1,4 @@
-"""A phantom as a source of frames: written to disk on first use, then read like any other data set."""
+"""Phantoms as sources of frames or volumes: written to disk on first use, then read like any other data set."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -28,16 +28,18 @@ FORMAT_VERSION = 1
 
 MARKER = "phantom.json"
 
+Part = TypeVar("Part")
+Record = TypeVar("Record")
 
-class Phantom(ABC):
-    """A frame source that writes its files when they are missing or were made with other parameters.
+
+class PhantomOnDisk(ABC, Generic[Part, Record]):
+    """A source that writes its files when they are missing or were made with other parameters.
 
     Args:
         root: folder of the phantom.
         n_subjects: number of subjects.
-        gaze: filter that makes fixations of the raw gaze.
         seed: seed of everything; subjects are drawn independently of each other.
-        workers: processes that make the frames; as many as there are cores if None. The result does not
+        workers: processes that make the files; as many as there are cores if None. The result does not
             depend on it.
 
     Raises:
@@ -46,10 +48,9 @@ class Phantom(ABC):
 
     name: str
 
-    def __init__(self, root: str | Path, *, n_subjects: int, gaze: GazeFilter, seed: int, workers: int | None) -> None:
+    def __init__(self, root: str | Path, *, n_subjects: int, seed: int, workers: int | None) -> None:
         self.root = Path(root)
         self.n_subjects = n_subjects
-        self.gaze = gaze
         self.seed = seed
         self.workers = workers if workers is not None else os.cpu_count() or 1
         for key, value, least in (
@@ -60,15 +61,15 @@ class Phantom(ABC):
             if value < least:
                 raise AnatomarkError(f"{key} is {value}; it must be at least {least}")
 
-    def __call__(self) -> list[FrameRecord]:
-        """All frames, written first if need be.
+    def __call__(self) -> list[Record]:
+        """Everything, written first if need be.
 
         Raises:
             AnatomarkError: ``root`` holds something else than this phantom.
         """
         if not self._is_current():
             self._write()
-        return read_frames(self.root, self.gaze)
+        return self.read()
 
     def parameters(self) -> dict[str, Any]:
         """Everything the files depend on, ready for JSON."""
@@ -76,16 +77,20 @@ class Phantom(ABC):
 
     @property
     def n_parts(self) -> int:
-        """How many parts the frames are made in, each by one process at a time."""
+        """How many parts are made, each by one process at a time."""
         return self.n_subjects
 
-    def make_part(self, part: int) -> list[RawFrame]:
-        """Frames of a part; the parts follow each other on disk. By default the frames of one subject."""
-        return self.make_subject(part)
+    @abstractmethod
+    def make_part(self, part: int) -> Part:
+        """A part; depends on the parameters and its number only. The parts follow each other on disk."""
 
     @abstractmethod
-    def make_subject(self, subject: int) -> list[RawFrame]:
-        """All frames of one subject; depends on the parameters and the subject's number only."""
+    def write(self, root: Path, parts: Iterable[Part]) -> None:
+        """Writes all parts to a folder that does not exist yet."""
+
+    @abstractmethod
+    def read(self) -> list[Record]:
+        """Reads the files of ``root``."""
 
     def description(self) -> dict[str, Any]:
         """Content of ``phantom.json``."""
@@ -118,7 +123,7 @@ class Phantom(ABC):
             fresh = Path(scratch) / "fresh"
             with self._made() as parts:
                 shown = track(parts, f"writing {self.name}", total=self.n_parts, console=Console(stderr=True))
-                write_frames(fresh, (frame for part in shown for frame in part))
+                self.write(fresh, shown)
             (fresh / MARKER).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
             if self._is_current():
                 return  # another run has written it meanwhile, and may be reading it
@@ -127,8 +132,8 @@ class Phantom(ABC):
             fresh.rename(self.root)
 
     @contextmanager
-    def _made(self) -> Iterator[Iterable[list[RawFrame]]]:
-        """The frames of all parts in order, made in parallel."""
+    def _made(self) -> Iterator[Iterable[Part]]:
+        """All parts in order, made in parallel."""
         workers = min(self.workers, self.n_parts)
         if workers == 1:
             yield map(self.make_part, range(self.n_parts))
@@ -143,6 +148,41 @@ class Phantom(ABC):
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+class Phantom(PhantomOnDisk[list[RawFrame], FrameRecord]):
+    """A phantom of frames.
+
+    Args:
+        root: folder of the phantom.
+        n_subjects: number of subjects.
+        gaze: filter that makes fixations of the raw gaze.
+        seed: seed of everything.
+        workers: processes that make the frames.
+
+    Raises:
+        AnatomarkError: a number out of range.
+    """
+
+    def __init__(self, root: str | Path, *, n_subjects: int, gaze: GazeFilter, seed: int, workers: int | None) -> None:
+        super().__init__(root, n_subjects=n_subjects, seed=seed, workers=workers)
+        self.gaze = gaze
+
+    def make_part(self, part: int) -> list[RawFrame]:
+        """Frames of a part: by default those of one subject."""
+        return self.make_subject(part)
+
+    @abstractmethod
+    def make_subject(self, subject: int) -> list[RawFrame]:
+        """All frames of one subject; depends on the parameters and the subject's number only."""
+
+    def write(self, root: Path, parts: Iterable[list[RawFrame]]) -> None:
+        """Writes a frames folder."""
+        write_frames(root, (frame for part in parts for frame in part))
+
+    def read(self) -> list[FrameRecord]:
+        """Reads the frames folder."""
+        return read_frames(self.root, self.gaze)
 
 
 def check_frame(size: tuple[int, int], screen: ScreenGeometry) -> None:

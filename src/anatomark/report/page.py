@@ -84,6 +84,10 @@ def _section(report: Report, files: dict[str, str]) -> dict[str, Any]:
             for table, download in zip(report.tables, tables, strict=True)
         ],
         "figures": [_inline(title, figure) for title, figure in report.figures.items()],
+        "files": [
+            {"path": path, "file": path.rpartition("/")[2], "href": _data_uri("text/plain", text.encode())}
+            for path, text in report.files.items()
+        ],
     }
 
 

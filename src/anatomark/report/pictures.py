@@ -1,4 +1,4 @@
-"""Matplotlib figures -> bytes, pixels and pictures in the dashboards."""
+"""Matplotlib figures -> bytes and pixels."""
 
 from io import BytesIO
 
@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 
 def holds_pixels(figure: Figure) -> bool:
@@ -33,24 +32,3 @@ def encode_svg(figure: Figure) -> bytes:
 def figure_to_rgb(figure: Figure) -> NDArray[np.uint8]:
     """Renders a figure as pixels ``(h, w, 3)``."""
     return np.array(Image.open(BytesIO(encode_png(figure, dpi=100))).convert("RGB"))
-
-
-def log_picture(logger: Logger, tag: str, figure: Figure, *, step: int | None = None) -> bool:
-    """Sends a figure to a logger that takes pictures.
-
-    Args:
-        logger: any Lightning logger.
-        tag: name of the picture in the dashboard; ``/`` groups.
-        figure: the picture.
-        step: position on the dashboard's time axis.
-
-    Returns:
-        Whether the logger takes pictures (TensorBoard and wandb do).
-    """
-    if isinstance(logger, TensorBoardLogger):
-        logger.experiment.add_image(tag, figure_to_rgb(figure), step, dataformats="HWC")
-        return True
-    if isinstance(logger, WandbLogger):
-        logger.log_image(tag, [figure_to_rgb(figure)], step=step)
-        return True
-    return False

@@ -4,9 +4,11 @@ A table may hold numbers that a paper printed beside ours. A column whose header
 cell, contains the word "published" is shown as such, with its digits as printed.
 """
 
+import csv
 import math
 import re
 from dataclasses import dataclass
+from io import StringIO
 from statistics import median
 
 from anatomark.types import AnatomarkError, Table
@@ -24,12 +26,30 @@ class Cell:
         exact: the number behind it, empty for text.
         number: whether the cell's column holds numbers, and is set flush right.
         published: whether a paper printed it.
+        href: where it leads; empty for a cell that is no link.
     """
 
     text: str
     exact: str = ""
     number: bool = False
     published: bool = False
+    href: str = ""
+
+
+class Link(str):
+    """Text of a table that leads to another page.
+
+    Args:
+        text: what is shown, and what the CSV file holds.
+        href: the page, relative to the report's.
+    """
+
+    href: str
+
+    def __new__(cls, text: str, href: str) -> "Link":
+        link = super().__new__(cls, text)
+        link.href = href
+        return link
 
 
 def check_table(table: Table, name: str) -> None:
@@ -41,6 +61,13 @@ def check_table(table: Table, name: str) -> None:
         for column, cell in zip(table.columns, row, strict=True):
             if isinstance(cell, float) and not math.isfinite(cell):
                 raise AnatomarkError(f"{where}, column {column!r} is {cell}; leave out what was not measured")
+
+
+def csv_text(table: Table) -> str:
+    """The table as comma-separated text, with its exact numbers."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
+    return text.getvalue()
 
 
 def lay_out(table: Table) -> tuple[list[Cell], list[list[Cell]]]:
@@ -73,7 +100,8 @@ def _decimals(numbers: list[float]) -> int:
 
 def _format(value: str | float, published: bool, decimals: int, number: bool) -> Cell:
     if isinstance(value, str):
-        return Cell(text=value, number=number, published=published)
+        href = value.href if isinstance(value, Link) else ""
+        return Cell(text=value, number=number, published=published, href=href)
     if isinstance(value, int):
         text = str(value)
     elif published:

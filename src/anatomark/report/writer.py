@@ -1,13 +1,11 @@
 """Reports -> JSON, CSV, one self-contained HTML page, console tables and loggers."""
 
-import csv
 import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +17,14 @@ from rich.table import Table as ConsoleTable
 from rich.text import Text
 
 from anatomark.report.curves import draw_training_curves
+from anatomark.report.dashboards import log_picture, log_table
 from anatomark.report.folders import replaced_folder
 from anatomark.report.page import RunInfo, render_page
-from anatomark.report.pictures import log_picture
-from anatomark.report.tables import check_table, lay_out
+from anatomark.report.tables import check_table, csv_text, lay_out
 from anatomark.types import AnatomarkError, Report, Table
 
 _PAGE = "index.html"
+_INSIDE = re.compile(r"(?!\.)[^/\\:\x00-\x1f]+(/(?!\.)[^/\\:\x00-\x1f]+)*")
 
 
 def write_reports(
@@ -53,14 +52,17 @@ def write_reports(
 
     Raises:
         AnatomarkError: a number is not finite, a value is not plain JSON, a table is not rectangular, two
-            files would have one name, or ``folder`` holds something else than a report.
+            files would have one name, a file would lie outside the report, or ``folder`` holds something else than a
+            report.
     """
     files = [_data_files(report) for report in reports]
-    _refuse_same_names(files)
+    _refuse_same_names([*files, *(report.files for report in reports), {_PAGE: ""}])
     curves = None if training_curves is None else draw_training_curves(training_curves)
     page = render_page(reports, files, title=title, run_info=run_info, training_curves=curves)
     with replaced_folder(folder, mark=_PAGE, kind="report") as fresh:
-        for name, text in [*(item for group in files for item in group.items()), (_PAGE, page)]:
+        groups = [*files, *(report.files for report in reports), {_PAGE: page}]
+        for name, text in (item for group in groups for item in group.items()):
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_text(text, encoding="utf-8")
     return folder / _PAGE
 
@@ -82,18 +84,29 @@ def print_tables(reports: Iterable[Report]) -> None:
 
 
 def log_reports(reports: Iterable[Report], loggers: Iterable[Logger]) -> None:
-    """Sends the single numbers of the reports to every logger, and the figures to those that take pictures.
+    """Sends the single numbers of the reports to every logger, figures and tables to those that take them.
 
     Numbers are named ``<report>/<key>/<key>``; those of single subjects and lists (one entry per image, say) stay in
-    the JSON file.
+    the JSON file. Tables are named as their files: ``tables/<report>``.
     """
     reports = list(reports)
     for logger in loggers:
         for report in reports:
-            logger.log_metrics(dict(_flatten(report.values, report.name)))
+            logger.log_metrics(dict(flatten(report.values, report.name)))
             for title, figure in report.figures.items():
                 log_picture(logger, f"{report.name}/{title}", figure)
+            for number, table in enumerate(report.tables, start=1):
+                log_table(logger, f"tables/{_stem(report, number)}", table)
         logger.save()
+
+
+def flatten(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    """The single numbers of a report's values by path, such as ``saliency/model/nss``, without those of subjects."""
+    for key, value in values.items():
+        if isinstance(value, dict) and key != "subjects":
+            yield from flatten(value, f"{prefix}/{key}")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}/{key}", value
 
 
 def _console_table(table: Table) -> ConsoleTable:
@@ -112,26 +125,28 @@ def _console_table(table: Table) -> ConsoleTable:
     return grid
 
 
-def _flatten(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and key != "subjects":
-            yield from _flatten(value, f"{prefix}/{key}")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}/{key}", value
-
-
 def _data_files(report: Report) -> dict[str, str]:
-    """File name -> content: the JSON file, then one CSV file per table."""
+    """File name -> content: the JSON file, then one CSV file per table. Checks the other files' names besides."""
+    for name in report.files:
+        # Written so that a file is inside the folder on every system.
+        if not _INSIDE.fullmatch(name):
+            raise AnatomarkError(
+                f"{report.name}: a file cannot be called {name!r}; use folders and names without ':', '\\' or control"
+                " characters that do not begin with '.'"
+            )
     if not re.fullmatch(r"[\w-]+", report.name):
         raise AnatomarkError(f"report name {report.name!r} is no file name; use letters, digits, '_' and '-'")
     _check_plain(report.values, report.name)
     files = {f"{report.name}.json": json.dumps(report.values, indent=2, ensure_ascii=False) + "\n"}
     for number, table in enumerate(report.tables, start=1):
         check_table(table, report.name)
-        text = StringIO()
-        csv.writer(text, lineterminator="\n").writerows([table.columns, *table.rows])
-        files[f"{report.name}_{number}.csv" if len(report.tables) > 1 else f"{report.name}.csv"] = text.getvalue()
+        files[f"{_stem(report, number)}.csv"] = csv_text(table)
     return files
+
+
+def _stem(report: Report, number: int) -> str:
+    """What a table of a report is called, counted from 1."""
+    return f"{report.name}_{number}" if len(report.tables) > 1 else report.name
 
 
 def _refuse_same_names(files: list[dict[str, str]]) -> None:

@@ -3,18 +3,20 @@
 Nobody's gaze on these frames is public, so it is simulated around the annotated CSP and LV.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 
-from anatomark.data.frames import FrameRecord, read_grey, read_image
+from anatomark.data.frame_masks import MaskFile
+from anatomark.data.frames import FrameRecord, Mask, read_grey, read_image
 from anatomark.data.sources.masks import bounding_box, head_ellipse
 from anatomark.data.sources.simulated_gaze import SimulatedGaze
 from anatomark.types import AnatomarkError, require
 
+STRUCTURES = ("head", "csp", "lv")
 RED, GREEN, OLIVE = (128, 0, 0), (0, 128, 0), (128, 128, 0)
 # A head covers a third of the frame, a CSP far less than one in fifty pixels.
 MIN_HEAD_SHARE = 0.05
@@ -28,13 +30,22 @@ class FetalBrain:
     Args:
         root: folder that holds both.
         gaze: how gaze is simulated.
+        mask: the structure to segment, "head", "csp" or "lv". Frames on which it is not annotated have no mask.
+
+    Raises:
+        AnatomarkError: there is no such structure.
     """
 
     name = "fetal_brain (simulated gaze)"
 
-    def __init__(self, *, root: str | Path, gaze: SimulatedGaze) -> None:
+    def __init__(self, *, root: str | Path, gaze: SimulatedGaze, mask: str = "head") -> None:
+        if mask not in STRUCTURES:
+            raise AnatomarkError(
+                f"data.source.mask is {mask}; it must be {', '.join(STRUCTURES[:-1])} or {STRUCTURES[-1]}"
+            )
         self.root = Path(root)
         self.gaze = gaze
+        self.mask = mask
 
     def __call__(self) -> list[FrameRecord]:
         """All frames, ordered by name; structures that a mask lacks are not annotated.
@@ -69,6 +80,7 @@ class FetalBrain:
             points=points,
             boxes=boxes,
             ellipse=head,
+            mask=MaskFile(file=mask_file, read=Structure(name=self.mask)) if self.mask in masks else None,
         )
         if head is not None:
             centre, extent = head["centre"], 2 * float(head["semi_axes"][0])
@@ -76,6 +88,20 @@ class FetalBrain:
             centre, extent = torch.stack(list(points.values())).mean(dim=0), TYPICAL_HEAD_SHARE * width
         viewings = self.gaze(record.key, read_grey(record), points, centre, extent)
         return replace(record, viewings=viewings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """Reads one structure of a mask file that shows it.
+
+    Attributes:
+        name: the structure.
+    """
+
+    name: str
+
+    def __call__(self, file: Path) -> Mask:
+        return structure_masks(read_image(file, mode="RGB"))[self.name]
 
 
 def structure_masks(colours: UInt8[np.ndarray, "h w 3"]) -> dict[str, Bool[np.ndarray, "h w"]]:

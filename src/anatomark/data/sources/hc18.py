@@ -1,10 +1,14 @@
-"""HC18: fetal head frames with the outline of the head (van den Heuvel et al. 2018; CC BY 4.0). No gaze."""
+"""HC18: fetal head frames with the outline of the head (van den Heuvel et al. 2018; CC BY 4.0). No gaze.
+
+The mask of a frame is the inside of its head ellipse.
+"""
 
 import math
 from pathlib import Path
 
 import pandas as pd
 
+from anatomark.data.frame_masks import EllipseMask
 from anatomark.data.frames import FrameRecord, read_image
 from anatomark.data.sources.masks import head_ellipse
 from anatomark.types import AnatomarkError, require
@@ -53,11 +57,13 @@ def _record(file: Path, spacing_mm: float) -> FrameRecord:
     mask = read_image(annotation, mode="L") > 0
     if not 0 < spacing_mm < math.inf:
         raise AnatomarkError(f"{TABLE}: the pixel size of {file.name} is {spacing_mm}; it must be positive")
+    ellipse = head_ellipse(mask, annotation)
     return FrameRecord(
         key=file.stem,
         subject=file.stem.split("_")[0],
         file=file,
         spacing_mm=(spacing_mm, spacing_mm),
         size=(mask.shape[1], mask.shape[0]),
-        ellipse=head_ellipse(mask, annotation),
+        ellipse=ellipse,
+        mask=EllipseMask(ellipse=ellipse),
     )
