@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 # A network small enough for a test, on frames of 96 x 64 px.
 SCREEN = ["data.source.gaze.screen.frame_origin_px=[480,220]", "data.source.gaze.screen.frame_scale=10"]
-_FIT = "{_target_:anatomark.data.transforms.Fit,height:64,width:96}"
-_MOVE = "{_target_:anatomark.data.transforms.RandomSimilarity,degrees:25,scale:0.25}"
+FIT = "{_target_:anatomark.data.transforms.Fit,height:64,width:96}"
+MOVE = "{_target_:anatomark.data.transforms.RandomSimilarity,degrees:25,scale:0.25}"
 
 
-def _transform(*steps: str) -> str:
+def transform(*steps: str) -> str:
     spatial = f"{{_target_:anatomark.data.transforms.Spatial,steps:[{','.join(steps)}]}}"
     standardise = "{_target_:anatomark.data.transforms.Standardise}"
     return f"{{_target_:anatomark.data.transforms.Compose,steps:[{spatial},{standardise}]}}"
@@ -76,8 +76,8 @@ def small(root: Path) -> list[str]:
         *SCREEN,
         "data.n_folds=3",
         "data.batch_size=4",
-        f"data.train_transform={_transform(_FIT, _MOVE)}",
-        f"data.eval_transform={_transform(_FIT)}",
+        f"data.train_transform={transform(FIT, MOVE)}",
+        f"data.eval_transform={transform(FIT)}",
         "model.net.hidden=8",
         "model.tta=null",
         "epochs=1",
