@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from anatomark.geometry.inertia import joint_probability
-from anatomark.geometry.oblique import map_slices, sample_patch, uniform_rotations
+from anatomark.geometry.oblique import map_slices, sample_patch
+from anatomark.geometry.poses import uniform_rotations
 from anatomark.nets.unet import ShallowUNet
 
 SHAPE, SIDE, WIDTH, BATCH = (90, 96, 96), 50, 32, 32

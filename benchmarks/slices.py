@@ -16,7 +16,8 @@ import SimpleITK
 import torch
 from torch import Tensor
 
-from anatomark.geometry.oblique import Poses, draw_poses, sample_patch, sample_slices
+from anatomark.geometry.oblique import sample_patch, sample_slices
+from anatomark.geometry.poses import Poses, draw_poses
 
 SHAPE, SIDE, N_SLICES = (160, 256, 256), 100, 32
 CENTRE = torch.tensor([127.5, 127.5, 79.5], dtype=torch.float64)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anatomark.data.landmark_files import read_landmarks, write_landmarks
 from anatomark.data.volumes import write_mask, write_volume
-from anatomark.geometry.oblique import rotations_from_angles
+from anatomark.geometry.poses import rotations_from_angles
 from anatomark.geometry.volumes import Volume, VolumeGeometry
 from commands import Commands
 
@@ -27,7 +27,13 @@ PLACES = {
 SMALL = [
     *("model=shallow_unet", "data=volumes", "data.window=[0,1]", "data.scale=0.05", "data.augmentation=null"),
     *("wang.width=12", "wang.spacing_mm=1.0", "wang.patch_size=22", "data.batch_size=16", "data.steps=30"),
-    *("data.translation=4.0", "data.validation_steps=1", "model.optimizer.lr=0.05", "model.scheduler.gamma=0.5", "epochs=4"),
+    *(
+        "data.translation=4.0",
+        "data.validation_steps=1",
+        "model.optimizer.lr=0.05",
+        "model.scheduler.gamma=0.5",
+        "epochs=4",
+    ),
     *("model.search.scan_stride=2", "model.search.sign_stride=1", "model.search.tolerance_mm=0.5"),
     *("trainer.enable_progress_bar=false", "trainer.precision=32-true"),
     *("evaluator.one_shot.spacing_mm=1.0", "evaluator.one_shot.margin_mm=4.0", "evaluator.one_shot.naive=false"),

@@ -17,7 +17,7 @@ from anatomark.geometry.inertia import (
     rigid,
     weighted_correlation,
 )
-from anatomark.geometry.oblique import uniform_rotations
+from anatomark.geometry.poses import uniform_rotations
 
 
 def turn(seed: int) -> Tensor:

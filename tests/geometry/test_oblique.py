@@ -10,15 +10,8 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from anatomark.geometry import oblique
-from anatomark.geometry.oblique import (
-    draw_poses,
-    map_slices,
-    patch_affine,
-    rotations_from_angles,
-    sample_patch,
-    sample_slices,
-    to_mask,
-)
+from anatomark.geometry.oblique import map_slices, patch_affine, sample_patch, sample_slices, to_mask
+from anatomark.geometry.poses import Poses, draw_poses, rotations_from_angles
 from anatomark.types import AnatomarkError
 
 AIR = -0.25
@@ -37,7 +30,7 @@ def volume() -> Tensor:
 
 
 @pytest.fixture
-def poses() -> oblique.Poses:
+def poses() -> Poses:
     """Any rotation, and far enough off the middle for some slices to leave the volume."""
     return draw_poses(
         N, centre=torch.tensor([12.0, 10.5, 8.5]), translation=8, rotation="full", generator=make_generator()
@@ -59,7 +52,7 @@ def positions(
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_values_are_scipys(volume: Tensor, poses: oblique.Poses, axis: int) -> None:
+def test_values_are_scipys(volume: Tensor, poses: Poses, axis: int) -> None:
     offsets = torch.linspace(-6, 6, N)
     spacing = torch.linspace(0.5, 1.7, N)
     found = sample_slices(volume, *poses, axis=axis, offsets=offsets, size=(9, 14), spacing=spacing, outside=AIR)
@@ -133,7 +126,7 @@ def test_a_shift_moves_the_patch_and_air_fills_the_rest(volume: Tensor) -> None:
     assert torch.equal(far, torch.full((3, 3, 3), AIR))
 
 
-def test_batched_is_one_by_one_with_axes_mixed(volume: Tensor, poses: oblique.Poses) -> None:
+def test_batched_is_one_by_one_with_axes_mixed(volume: Tensor, poses: Poses) -> None:
     axes, offsets = torch.arange(N) % 3, torch.linspace(-3, 3, N)
     together = sample_slices(volume, *poses, axis=axes, offsets=offsets, size=(7, 7), outside=AIR)
     for n in range(N):
@@ -149,7 +142,7 @@ def test_batched_is_one_by_one_with_axes_mixed(volume: Tensor, poses: oblique.Po
         torch.testing.assert_close(alone[0], together[n], rtol=0, atol=0)
 
 
-def test_channels_are_cut_alike_each_with_its_own_surroundings(volume: Tensor, poses: oblique.Poses) -> None:
+def test_channels_are_cut_alike_each_with_its_own_surroundings(volume: Tensor, poses: Poses) -> None:
     mask = (volume > 0.6).float()
     options = {"axis": 1, "offsets": torch.zeros(N), "size": (16, 12)}
     both = sample_slices(torch.stack([volume, mask]), *poses, **options, outside=(AIR, 0.0))
@@ -159,7 +152,7 @@ def test_channels_are_cut_alike_each_with_its_own_surroundings(volume: Tensor, p
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_slices_are_those_of_the_patch(volume: Tensor, poses: oblique.Poses, axis: int) -> None:
+def test_slices_are_those_of_the_patch(volume: Tensor, poses: Poses, axis: int) -> None:
     size = (6, 8, 10)
     patch = sample_patch(volume, poses.centres[1], poses.rotations[1], size=size, spacing=1.2, outside=AIR)
     n = size[axis]
@@ -177,7 +170,7 @@ def test_slices_are_those_of_the_patch(volume: Tensor, poses: oblique.Poses, axi
 
 
 def test_a_patch_in_parts_is_the_patch_at_once(
-    volume: Tensor, poses: oblique.Poses, monkeypatch: pytest.MonkeyPatch
+    volume: Tensor, poses: Poses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = (volume, poses.centres[0], poses.rotations[0])
     whole = sample_patch(*arguments, size=(7, 5, 6), outside=AIR)
@@ -185,7 +178,7 @@ def test_a_patch_in_parts_is_the_patch_at_once(
     assert torch.equal(sample_patch(*arguments, size=(7, 5, 6), outside=AIR), whole)
 
 
-def test_the_affine_says_which_voxels_a_patch_shows(poses: oblique.Poses) -> None:
+def test_the_affine_says_which_voxels_a_patch_shows(poses: Poses) -> None:
     """Volumes whose values are their own positions."""
     k, j, i = torch.meshgrid(*(torch.arange(40.0) for _ in range(3)), indexing="ij")
     centre, rotation, size = torch.tensor([19.0, 21.5, 18.2]), poses.rotations[3], (5, 7, 9)

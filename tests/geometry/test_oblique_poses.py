@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from scipy.stats import kstest
 
-from anatomark.geometry.oblique import draw_poses, rotations_from_angles, uniform_rotations
+from anatomark.geometry.poses import draw_poses, rotations_from_angles, uniform_rotations
 from anatomark.types import AnatomarkError
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from anatomark.geometry.inertia import moments
-from anatomark.geometry.oblique import uniform_rotations
+from anatomark.geometry.poses import uniform_rotations
 from anatomark.geometry.volumes import Volume, VolumeGeometry
 from anatomark.models.structure_search import StructureSearch
 from anatomark.types import AnatomarkError

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anatomark.geometry.inertia import rigid
-from anatomark.geometry.oblique import uniform_rotations
+from anatomark.geometry.poses import uniform_rotations
 from anatomark.geometry.volumes import Volume, VolumeGeometry
 from anatomark.types import AnatomarkError
 from anatomark.volume_types import Landmarks, VolumeSample

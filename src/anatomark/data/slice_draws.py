@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from anatomark.geometry.oblique import Poses, draw_poses, sample_slices, to_mask
+from anatomark.geometry.oblique import sample_slices, to_mask
+from anatomark.geometry.poses import Poses, draw_poses
 from anatomark.geometry.volumes import Volume
 from anatomark.types import AnatomarkError, Batch, Sample
 from anatomark.volume_types import VolumeSample

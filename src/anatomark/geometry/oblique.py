@@ -1,4 +1,4 @@
-"""Oblique slices and patches of a volume: random poses, and sampling on the volume's device (Wang et al. 2021).
+"""Oblique slices and patches of a volume, sampled on its device (Wang et al. 2021).
 
 Positions are voxels ``(i, j, k)`` of an isotropic volume whose tensor is ``(k j i)``. A pose is the position ``c`` of a
 patch's middle and a rotation ``R`` whose columns are the patch's own i, j and k axis: the voxel of a patch that lies
@@ -10,89 +10,20 @@ axis 2 fixes i and gives ``(k j)``.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from anatomark.geometry.volumes import Volume
 from anatomark.types import AnatomarkError
 
 # Per axis of a patch's tensor, which of its axes (0, 1, 2 = i, j, k) the columns, rows and normal of a slice run along.
 _FRAMES = ((0, 1, 2), (0, 2, 1), (1, 2, 0))
 _POINTS_AT_ONCE = 2**21
 """Positions that :func:`sample_patch` holds at a time: 25 MB of coordinates."""
-
-
-class Poses(NamedTuple):
-    """Where patches lie in a volume.
-
-    Attributes:
-        centres: positions of their middles, voxels (i, j, k).
-        rotations: their axes as columns.
-    """
-
-    centres: Float[Tensor, "b 3"]
-    rotations: Float[Tensor, "b 3 3"]
-
-
-def draw_poses(
-    n: int,
-    *,
-    centre: Float[Tensor, "3"],
-    translation: float = 10.0,
-    rotation: float | Literal["full"] = 20.0,
-    generator: torch.Generator,
-) -> Poses:
-    """Random poses about a centre, such as the structure's centre of mass (Wang et al. 2021, algorithm 1).
-
-    Args:
-        n: number of poses.
-        centre: the middle of the undisturbed patch, voxels (i, j, k).
-        translation: dT: shifts are uniform in (-dT, dT) along each axis, voxels.
-        rotation: dR: angles are uniform in (-dR, dR) about each axis, degrees; "full" draws uniformly from all
-            rotations.
-        generator: source of randomness, on the CPU, so that a seed gives the same poses for every device.
-
-    Returns:
-        ``float64`` poses on the CPU.
-
-    Raises:
-        AnatomarkError: ``translation`` or ``rotation`` cannot be.
-    """
-    if not 0 <= translation < math.inf:
-        raise AnatomarkError(f"translation is {translation} voxels; it must be a finite number, 0 or more")
-    if rotation != "full" and (isinstance(rotation, str) or not 0 <= rotation <= 180):
-        raise AnatomarkError(f"rotation is {rotation}; it must lie between 0 and 180 degrees, or be full")
-    shifts = translation * _uniform(n, generator)
-    if rotation == "full":
-        rotations = uniform_rotations(n, generator=generator)
-    else:
-        rotations = rotations_from_angles(math.radians(rotation) * _uniform(n, generator))
-    return Poses(centres=centre.cpu().double() + shifts, rotations=rotations)
-
-
-def rotations_from_angles(angles: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
-    """Rotations by ``angles`` (radians) about the fixed axes i, j and k, in this order: R = R_k R_j R_i."""
-    (cos_a, cos_b, cos_c), (sin_a, sin_b, sin_c) = angles.cos().unbind(-1), angles.sin().unbind(-1)
-    rows = [
-        [cos_b * cos_c, sin_a * sin_b * cos_c - cos_a * sin_c, cos_a * sin_b * cos_c + sin_a * sin_c],
-        [cos_b * sin_c, sin_a * sin_b * sin_c + cos_a * cos_c, cos_a * sin_b * sin_c - sin_a * cos_c],
-        [-sin_b, sin_a * cos_b, cos_a * cos_b],
-    ]
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-
-
-def uniform_rotations(n: int, *, generator: torch.Generator) -> Float[Tensor, "n 3 3"]:
-    """Rotations drawn uniformly from all of them, ``float64``: those of uniformly random unit quaternions."""
-    quaternions = F.normalize(torch.randn(n, 4, generator=generator, dtype=torch.float64), dim=1)
-    w, axis = quaternions[:, 0, None, None], quaternions[:, 1:]
-    x, y, z = axis.unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(n, 3, 3)
-    # v + 2 w (q x v) + 2 q x (q x v), as a matrix.
-    return torch.eye(3, dtype=torch.float64) + 2 * w * cross + 2 * cross @ cross
 
 
 def sample_slices(
@@ -197,6 +128,44 @@ def patch_affine(
     return affine
 
 
+class Patch(NamedTuple):
+    """A grid of cubic voxels in a patient.
+
+    Attributes:
+        voxels: the volume there.
+        affine: voxels (i, j, k) to LPS mm, ``float64`` on the CPU.
+    """
+
+    voxels: Float[Tensor, "k j i"]
+    affine: Float[Tensor, "4 4"]
+
+
+def cut_patch(
+    volume: Volume,
+    centre_mm: Float[Tensor, "3"],
+    axes: Float[Tensor, "3 3"],
+    *,
+    size: tuple[int, int, int],
+    stride: int = 1,
+    outside: float,
+) -> Patch:
+    """A patch by its place in the patient, whatever the grid of its volume.
+
+    Args:
+        volume: of cubic voxels, on any device.
+        centre_mm: middle of the patch, LPS mm, on the CPU.
+        axes: its directions as columns, LPS, ``float64`` on the CPU.
+        size: voxels along (k, j, i).
+        stride: side of its voxels in voxels of the volume.
+        outside: the value around the volume.
+    """
+    geometry = volume.geometry
+    centre = geometry.to_index(centre_mm.double())
+    rotation = torch.tensor(geometry.direction, dtype=torch.float64).mT @ axes
+    voxels = sample_patch(volume.voxels, centre, rotation, size=size, spacing=stride, outside=outside)
+    return Patch(voxels, geometry.affine @ patch_affine(centre, rotation, size=size, spacing=stride))
+
+
 def to_mask(sampled: Float[Tensor, "*size"]) -> Bool[Tensor, "*size"]:
     """A mask of one that was sampled linearly: what is at least half covered."""
     return sampled >= 0.5
@@ -223,10 +192,6 @@ def map_slices(
         said = torch.cat([function(batch)[:, ::stride, ::stride] for batch in slices])
         parts.append(said.movedim(0, axis))
     return torch.stack(parts)
-
-
-def _uniform(n: int, generator: torch.Generator) -> Tensor:
-    return 2 * torch.rand(n, 3, generator=generator, dtype=torch.float64) - 1
 
 
 def _centred(n: int, like: Tensor) -> Tensor:

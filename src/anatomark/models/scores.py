@@ -39,7 +39,8 @@ class MapScores(nn.Module):
         watched = batch["has_gaze"]
         if watched.any():
             subjects = [sample["subject"] for sample in batch["samples"]]
-            self.metrics[stage].update(maps.float(), target, batch["fixations"], subjects)  # type: ignore[operator]
+            single = (maps.float(), target.float(), batch["fixations"].float())
+            self.metrics[stage].update(*single, subjects)  # type: ignore[operator]
         self.n_watched[stage].update(watched.sum())  # type: ignore[operator]
 
     def compute(self, stage: str) -> dict[str, Tensor]:

@@ -18,25 +18,13 @@ from anatomark.geometry.inertia import (
     rigid,
     weighted_correlation,
 )
-from anatomark.geometry.oblique import map_slices, patch_affine, sample_patch
+from anatomark.geometry.oblique import Patch, cut_patch, map_slices
 from anatomark.geometry.volumes import Volume
 from anatomark.types import AnatomarkError
 from anatomark.volume_types import VolumePrediction, VolumeSample
 
 Segment = Callable[[Float[Tensor, "b h w"]], Float[Tensor, "b h w"]]
 """Slices to probabilities of the structure."""
-
-
-class Patch(NamedTuple):
-    """A cubic grid in a patient.
-
-    Attributes:
-        voxels: the volume there.
-        affine: voxels (i, j, k) to LPS mm, ``float64`` on the CPU.
-    """
-
-    voxels: Float[Tensor, "k j i"]
-    affine: Float[Tensor, "4 4"]
 
 
 class Reference(NamedTuple):
@@ -151,7 +139,7 @@ class StructureSearch:
         if rounds.found is None:
             return _not_found(sample["key"], rounds.centres_mm, rounds.masses_mm3, watch.seconds)
         rotation, scores = self._rotation(volume, rounds.found, reference)
-        aligned = self.cut(volume, rounds.found.centre_mm, rotation @ reference.axes)
+        aligned = self._cut(volume, rounds.found.centre_mm, rotation @ reference.axes)
         maps = self._segment(segment, aligned)
         seen = moments(maps, aligned.affine) if bool(maps.any()) else rounds.found
         values, _ = principal_axes(seen.covariance_mm2)
@@ -170,7 +158,7 @@ class StructureSearch:
             "ambiguous": is_ambiguous(values),
         }
 
-    def cut(
+    def _cut(
         self,
         volume: Volume,
         centre_mm: Float[Tensor, "3"],
@@ -179,21 +167,9 @@ class StructureSearch:
         size: tuple[int, int, int] | None = None,
         stride: int = 1,
     ) -> Patch:
-        """A patch of the volume.
-
-        Args:
-            volume: of cubic voxels.
-            centre_mm: its middle, LPS mm.
-            axes: its directions as columns, LPS.
-            size: voxels along (k, j, i); None for the cube that the network sees.
-            stride: side of its voxels in voxels of the volume.
-        """
+        """A patch of the volume; of the size that the network sees when None."""
         size = size or (self.patch_size,) * 3
-        geometry = volume.geometry
-        centre = geometry.to_index(centre_mm.double())
-        rotation = torch.tensor(geometry.direction, dtype=torch.float64).mT @ axes
-        voxels = sample_patch(volume.voxels, centre, rotation, size=size, spacing=stride, outside=self.outside)
-        return Patch(voxels, geometry.affine @ patch_affine(centre, rotation, size=size, spacing=stride))
+        return cut_patch(volume, centre_mm, axes, size=size, stride=stride, outside=self.outside)
 
     def _segment(self, segment: Segment, patch: Patch) -> Float[Tensor, "k j i"]:
         return joint_probability(map_slices(segment, patch.voxels, batch_size=self.batch_size))
@@ -208,7 +184,7 @@ class StructureSearch:
         direction = torch.tensor(volume.geometry.direction, dtype=torch.float64)
         extent = (axes.mT @ direction).abs() @ torch.tensor(volume.geometry.size, dtype=torch.float64)
         i, j, k = (int(count) for count in (extent - 1e-6).ceil())
-        field = self.cut(volume, volume.geometry.centre_mm, axes, size=(k, j, i))
+        field = self._cut(volume, volume.geometry.centre_mm, axes, size=(k, j, i))
         lattice = joint_probability(
             map_slices(segment, field.voxels, stride=self.scan_stride, batch_size=self.batch_size)
         )
@@ -220,7 +196,7 @@ class StructureSearch:
     def _rounds(self, segment: Segment, volume: Volume, axes: Tensor, start: Tensor) -> "_Rounds":
         centres, masses = [start], list[float]()
         for _ in range(self.max_rounds):
-            patch = self.cut(volume, centres[-1], axes)
+            patch = self._cut(volume, centres[-1], axes)
             probability = self._segment(segment, patch)
             if not bool(probability.any()):
                 return _Rounds(torch.stack(centres), torch.tensor(masses, dtype=torch.float64), None)
@@ -248,7 +224,7 @@ class StructureSearch:
 
     def _sign_patch(self, volume: Volume, centre_mm: Tensor, axes: Tensor) -> Tensor:
         side = -(-self.patch_size // self.sign_stride)
-        return self.cut(volume, centre_mm, axes, size=(side,) * 3, stride=self.sign_stride).voxels
+        return self._cut(volume, centre_mm, axes, size=(side,) * 3, stride=self.sign_stride).voxels
 
 
 class _Rounds(NamedTuple):
