@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 # All but timm: it needs torchvision, which must be of torch's own build, else Lightning cannot be imported either.
-EXTRAS := elastix,tensorboard,wandb,sweep,export,video,dev
+EXTRAS := elastix,tensorboard,wandb,mlflow,sweep,export,video,dev
 # The torch that constraints.txt is compiled against; everything else takes the newest version that pyproject.toml allows.
 TORCH := 2.13.0
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt

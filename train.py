@@ -1,7 +1,6 @@
 """Trains a model: ``python train.py model=saliency``. Prints the run folder; returns what sweeps optimise."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -13,7 +12,10 @@ from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
 from anatomark.instantiation import EXECUTION_WHITELIST, instantiate, instantiate_all, instantiate_trained, make_trainer
 from anatomark.multirun import finished_earlier, mark_finished, mark_started
-from anatomark.runs import display_path, find_checkpoint, load_config, load_weights, merge_overrides, save_config
+from anatomark.resuming import find_run, prepare_folder
+from anatomark.runs import describe_config, display_path, find_checkpoint, load_weights, save_config
+from anatomark.subjects import check_subjects, record_subjects
+from anatomark.sweeps.jobs import prepare_sweep, trial_callbacks
 
 log = logging.getLogger("anatomark")
 
@@ -28,11 +30,11 @@ def train(cfg: DictConfig) -> float | None:
     """Trains, tests the checkpoint that evaluate.py takes and returns the monitored metric; None without one."""
     import pytorch_lightning as pl  # heavy, and needed only once the configuration is known
 
-    from anatomark.loggers import close_loggers
+    from anatomark.loggers import close_loggers, log_settings
 
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
-    cfg, checkpoint = resume(cfg, hydra_cfg.overrides.task) if cfg.resume else (start(cfg), None)
+    cfg, checkpoint = find_run(cfg, hydra_cfg.overrides.task)
     if not (isinstance(cfg.seed, int) and 0 <= cfg.seed < 2**32):
         raise AnatomarkError(f"seed is {cfg.seed}; it must be a whole number from 0 to {2**32 - 1}")
     if not (isinstance(cfg.epochs, int) and cfg.epochs >= 1):
@@ -49,39 +51,29 @@ def train(cfg: DictConfig) -> float | None:
     model = instantiate(cfg.model) if checkpoint is None else instantiate_trained(cfg.model)
     if checkpoint is not None:
         load_weights(model, checkpoint)  # Lightning loads it again; this says what is wrong with it
-    loggers, callbacks = instantiate_all(cfg.get("logger")), instantiate_all(cfg.get("callbacks"))
+        check_subjects(folder, datamodule.source.name, datamodule.records)
+    trials = trial_callbacks(cfg, hydra_cfg.sweeper)
+    loggers, callbacks = instantiate_all(cfg.get("logger")), [*instantiate_all(cfg.get("callbacks")), *trials]
     trainer = make_trainer(cfg.trainer, default_root_dir=folder, callbacks=callbacks, logger=loggers)
     mark_started(folder)
+    prepare_folder(folder, checkpoint)
     save_config(cfg, folder, hydra_cfg.runtime.choices)
-    if checkpoint is None:
-        (folder / "metrics.csv").unlink(missing_ok=True)  # of an earlier training, where hydra.run.dir names the folder
+    record_subjects(folder, datamodule.source.name, datamodule.records)
     status = "failed"
     try:
+        log_settings(loggers, describe_config(cfg, hydra_cfg.runtime.choices), hydra_cfg.overrides.task)
         trainer.fit(model, datamodule, ckpt_path=checkpoint, weights_only=True)
         objective = getattr(trainer.checkpoint_callback, "best_model_score", None)
-        load_weights(model, find_checkpoint(folder, cfg.checkpoint))
-        trainer.test(model, datamodule, verbose=False)
+        if not (pruned := any(trial.pruned for trial in trials)):
+            load_weights(model, find_checkpoint(folder, cfg.checkpoint))
+            trainer.test(model, datamodule, verbose=False)
         status = "success"
     finally:
         close_loggers(loggers, status)
-    result = mark_finished(folder, None if objective is None else float(objective))
+    result = mark_finished(folder, None if objective is None else float(objective), pruned=pruned)
     log.info("trained: %s", display_path(folder))
     return result.objective
 
 
-def start(cfg: DictConfig) -> DictConfig:
-    """Refuses to train into the folder of another run."""
-    if cfg.run is not None:
-        raise AnatomarkError(f"run={cfg.run} is a run that exists; add resume=true to continue it, or leave run= out")
-    return cfg
-
-
-def resume(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
-    """Finds the configuration and the last checkpoint of the run to continue."""
-    if cfg.run is None:
-        raise AnatomarkError("resume=true needs the run to continue; add run= and the folder that train.py printed")
-    return merge_overrides(load_config(cfg.run), cfg, overrides), find_checkpoint(cfg.run, "last")
-
-
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, prepare=prepare_sweep)

@@ -33,6 +33,14 @@ SINGLE = (
     "trainer",
 )
 LISTS = ("evaluator", "logger")
+# Options that need a plugin of Hydra, an extra.
+PLUGINS = {
+    "joblib": "hydra_joblib_launcher",
+    "optuna": "hydra_optuna_sweeper",
+    "ray": "hydra_ray_launcher",
+    "slurm": "hydra_submitit_launcher",
+    "submitit_local": "hydra_submitit_launcher",
+}
 # First word of a recipe -> a model it is made for.
 MODEL_OF = {
     "saliency": "saliency",
@@ -112,6 +120,8 @@ def test_the_whitelist_holds_no_loader() -> None:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=str)
 def test_every_option_composes_and_can_be_built(group: str, option: str, folder: Path) -> None:
+    if group in ("launcher", "sweep"):
+        pytest.importorskip(f"hydra_plugins.{PLUGINS[option]}")
     cfg = composed(*words_for(group, option))
     resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)

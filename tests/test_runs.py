@@ -10,7 +10,15 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from anatomark.errors import AnatomarkError
-from anatomark.runs import display_path, find_checkpoint, load_config, load_weights, merge_overrides, save_config
+from anatomark.runs import (
+    FORMAT,
+    display_path,
+    find_checkpoint,
+    load_config,
+    load_weights,
+    merge_overrides,
+    save_config,
+)
 
 CHOICES = {"model": "saliency", "data": "phantom", "recipe": "robust", "experiment": None}
 
@@ -59,6 +67,25 @@ def test_saved_values_are_resolved_and_parts_stay_pointers(tmp_path: Path) -> No
     assert text["choices"] == CHOICES
     assert not {"run", "resume", "debug"} & set(text)
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_the_run_folder_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    cfg = saved(tmp_path, configuration())
+    assert not {"format", "anatomark"} & set(cfg)  # known of the file alone
+    path = tmp_path / "config.yaml"
+    content = yaml.safe_load(path.read_text())
+    assert content["format"] == FORMAT
+    path.write_text(yaml.safe_dump(content | {"format": FORMAT + 1, "anatomark": "9.9", "model": None}))
+    with pytest.raises(
+        AnatomarkError, match=rf"of anatomark 9\.9, whose run folders have format {FORMAT + 1};.*update"
+    ):
+        load_config(tmp_path)
+    path.write_text(yaml.safe_dump(content | {"format": "new"}))
+    with pytest.raises(AnatomarkError, match="format is 'new', no number"):
+        load_config(tmp_path)
+    del content["format"], content["anatomark"]  # from before formats had numbers
+    path.write_text(yaml.safe_dump(content))
+    assert load_config(tmp_path) == cfg
 
 
 def test_without_words_a_run_stays_as_it_was_trained(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from anatomark.errors import AnatomarkError
+from anatomark.files import describe_disk_error
 from anatomark.instantiation import register_resolvers
 from anatomark.multirun import expand_runs
 from anatomark.runs import choice_word, display_path, load_config
@@ -27,11 +28,12 @@ log = logging.getLogger(__name__)
 _KEY_NOTE = "full_key: "  # how Hydra marks what a constructor raised
 
 
-def run_command(main: Callable[[], Any]) -> None:
+def run_command(main: Callable[[], Any], *, prepare: Callable[[Sequence[str]], None] | None = None) -> None:
     """Runs a Hydra main function, whose job must answer for its own errors by :func:`job_errors`.
 
     Args:
         main: the decorated function.
+        prepare: called before it with the words of the command line.
     """
     warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")  # its own, not the user's
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a run that resumes
@@ -39,6 +41,8 @@ def run_command(main: Callable[[], Any]) -> None:
     with readable_errors(debug="debug=true" in [word.lower() for word in sys.argv[1:]]):
         register_resolvers()
         sys.argv[1:] = with_saved_choices(sys.argv[1:])
+        if prepare is not None:
+            prepare(sys.argv[1:])
         main()
 
 
@@ -109,6 +113,8 @@ def user_message(error: BaseException) -> str | None:
         key = next((note.removeprefix(_KEY_NOTE) for note in _notes(cause) if note.startswith(_KEY_NOTE)), None)
         if key and isinstance(cause, (ValueError, TypeError, ImportError, *_lightning_errors())):
             return f"{key}: {_join(cause)}"
+    if isinstance(error, OSError) and (fault := describe_disk_error(error)):
+        return f"{error.filename}: {fault}" if error.filename else fault
     if isinstance(error, (HydraException, OmegaConfBaseException, OSError, *_lightning_errors())):
         return _join(error)
     return None

@@ -20,22 +20,28 @@ EXECUTION_WHITELIST = [
     "pytorch_lightning.callbacks.*",
     "pytorch_lightning.loggers.*",
     "pytorch_lightning.strategies.*",
+    "optuna.pruners.*",
 ]
 # Keys of a network that say what it starts from, and their values for nothing.
 STARTS = {"weights": None, "pretrained": False, "checkpoint_path": None}
 
 
 def register_resolvers() -> None:
-    """Makes known to Hydra ``run_folder`` and ``count`` (of a list).
+    """Makes known to Hydra ``run_folder``, ``count`` (of a list) and ``of_sweep``.
 
     ``run_folder`` is the folder of a given run, else a new one, which may be another where several runs are pooled.
+    ``of_sweep`` is in every job of a sweep what it is in the sweep itself, though the job may be named otherwise.
     """
 
     def run_folder(run: Any, new: str, pooled: str | None = None) -> str:
         return run if isinstance(run, str) else pooled if run and pooled else new
 
+    def of_sweep(value: str) -> str:
+        return value
+
     OmegaConf.register_resolver("run_folder", run_folder, replace=True)
     OmegaConf.register_resolver("count", len, replace=True)
+    OmegaConf.register_resolver("of_sweep", of_sweep, use_cache=True, replace=True)  # Hydra hands the cache on to jobs
 
 
 def instantiate(node: Any) -> Any:
@@ -74,13 +80,19 @@ def instantiate_all(nodes: DictConfig | None) -> list[Any]:
 def make_trainer(options: DictConfig | Mapping[str, Any], **parts: Any) -> "Trainer":
     """Makes a Trainer from the ``trainer`` group and what a script adds to it.
 
+    ``sync_batchnorm`` means :class:`~anatomark.synced_norms.SyncedNorms`.
+
     Raises:
         AnatomarkError: Lightning refuses an option, such as a GPU where there is none.
     """
     import pytorch_lightning as pl
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+    from anatomark.synced_norms import SyncedNorms
+
+    keywords: dict[str, Any] = {str(key): value for key, value in options.items()}
+    norms = SyncedNorms() if keywords.pop("sync_batchnorm", False) else None
     try:
-        return pl.Trainer(**{str(key): value for key, value in options.items()}, **parts)
+        return pl.Trainer(**keywords, **parts, plugins=norms)
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise AnatomarkError(f"trainer: {error}") from error

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from anatomark.errors import AnatomarkError
+from anatomark.files import write_whole
 from anatomark.runs import choice_word, describe_config, display_path, load_config, merge_overrides
 
 _RESULT, _MULTIRUN = "result.json", "multirun.yaml"
@@ -20,9 +21,11 @@ class Result:
 
     Attributes:
         objective: the metric that sweeps optimise.
+        pruned: whether the study of a sweep ended the training early.
     """
 
     objective: float | None
+    pruned: bool = False
 
 
 def expand_runs(run: str | Sequence[str]) -> list[Path]:
@@ -80,12 +83,10 @@ def mark_started(folder: Path) -> None:
     (folder / _RESULT).unlink(missing_ok=True)
 
 
-def mark_finished(folder: Path, objective: float | None) -> Result:
+def mark_finished(folder: Path, objective: float | None, *, pruned: bool = False) -> Result:
     """Writes ``result.json``."""
-    result = Result(objective=objective)
-    temporary = folder / f"{_RESULT}.tmp"
-    temporary.write_text(json.dumps(asdict(result)) + "\n", encoding="utf-8")
-    temporary.replace(folder / _RESULT)
+    result = Result(objective=objective, pruned=pruned)
+    write_whole(folder / _RESULT, json.dumps(asdict(result)) + "\n")
     return result
 
 
@@ -95,8 +96,8 @@ def finished_earlier(folder: Path, cfg: DictConfig, choices: Mapping[str, Any]) 
     Raises:
         AnatomarkError: the folder holds a finished run of another configuration.
     """
-    path = folder / _RESULT
-    if not path.is_file():
+    result = read_result(folder)
+    if result is None:
         return None
     content = OmegaConf.to_container(load_config(folder), resolve=False)
     assert isinstance(content, dict)
@@ -108,6 +109,18 @@ def finished_earlier(folder: Path, cfg: DictConfig, choices: Mapping[str, Any]) 
             f"{display_path(folder)} holds a finished run of another configuration ({', '.join(other)} differ);"
             " choose another hydra.sweep.dir, or remove it"
         )
+    return result
+
+
+def read_result(folder: Path) -> Result | None:
+    """Reads ``result.json``; None where the run did not finish.
+
+    Raises:
+        AnatomarkError: the file is damaged.
+    """
+    path = folder / _RESULT
+    if not path.is_file():
+        return None
     try:
         return Result(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:

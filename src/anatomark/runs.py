@@ -1,9 +1,9 @@
 """The run folder: save, find, rebuild.
 
-``runs/<name>/<time>/`` holds ``config.yaml`` (resolved), ``checkpoints/``, ``metrics.csv``, ``result.json`` once it is
-trained, ``predictions/<checkpoint>/``, ``report/`` and ``train.log``. A run folder may come from somebody else, so
-nothing in it is trusted: only targets on the execution whitelist are instantiated, and checkpoints are read as plain
-tensors.
+``runs/<name>/<time>/`` holds ``config.yaml`` (resolved), ``splits.json``, ``checkpoints/``, ``metrics.csv``,
+``result.json`` once it is trained, ``predictions/<checkpoint>/``, ``report/`` and ``train.log``. A run folder may come
+from somebody else, so nothing in it is trusted: only targets on the execution whitelist are instantiated, and
+checkpoints are read as plain tensors.
 """
 
 import os
@@ -11,6 +11,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,19 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from anatomark.errors import AnatomarkError
+from anatomark.files import write_whole
 from anatomark.instantiation import instantiate, instantiate_trained
 
 if TYPE_CHECKING:
     from torch import nn
 
+FORMAT = 1
+"""Number of the run folder's format; a change that earlier versions of anatomark cannot read adds one."""
+# Keys of config.yaml that say who wrote it.
+_WRITER = ("format", "anatomark")
 # Keys of the command line that say which run is meant and what to do, not how it was trained.
-COMMANDS = ("run", "resume", "debug", "input", "output", "overlays")
+COMMANDS = ("run", "resume", "debug", "sweep", "input", "output", "overlays")
+_COMMAND_GROUPS = ("hydra", "launcher", "sweep")
 # Saved as pointers: evaluators at shared parts such as ${discovery}, so that overriding the part reaches them; the
 # others at the run folder, which may be moved.
 POINTERS = ("evaluator", "callbacks", "logger")
@@ -37,22 +44,22 @@ def describe_config(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, An
     assert isinstance(resolved, dict)
     kept = {key: value for key, value in resolved.items() if key not in COMMANDS}
     kept |= {key: OmegaConf.to_container(cfg[key], resolve=False) for key in POINTERS if key in cfg}
-    kept["choices"] = {group: choice for group, choice in choices.items() if not group.startswith("hydra")}
+    kept["choices"] = {group: choice for group, choice in choices.items() if not group.startswith(_COMMAND_GROUPS)}
     return {str(key): value for key, value in kept.items()}
 
 
 def save_config(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> None:
     """Writes ``config.yaml``."""
-    temporary = folder / "config.yaml.tmp"
-    OmegaConf.save(OmegaConf.create(describe_config(cfg, choices)), temporary)
-    temporary.rename(folder / "config.yaml")
+    writer = dict(zip(_WRITER, (FORMAT, version("anatomark")), strict=True))
+    content = OmegaConf.create(writer | describe_config(cfg, choices))
+    write_whole(folder / "config.yaml", OmegaConf.to_yaml(content))
 
 
 def load_config(run: str | Path) -> DictConfig:
     """Reads the configuration of a run.
 
     Raises:
-        AnatomarkError: the folder is no run folder.
+        AnatomarkError: the folder is no run folder, or one of a newer anatomark.
     """
     path = Path(run) / "config.yaml"
     if not path.is_file():
@@ -61,6 +68,8 @@ def load_config(run: str | Path) -> DictConfig:
         cfg = OmegaConf.load(path)
     except (YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
         raise AnatomarkError(f"{path} is damaged ({' '.join(str(error).split())}); restore it") from error
+    if isinstance(cfg, DictConfig):
+        _check_writer(cfg, path)
     if not isinstance(cfg, DictConfig) or any(key not in cfg for key in ("model", "data", "choices")):
         raise AnatomarkError(f"{path} is not the configuration of a run: it needs the keys model, data and choices")
     if not isinstance(cfg.choices, DictConfig):
@@ -70,6 +79,18 @@ def load_config(run: str | Path) -> DictConfig:
         if not _is_group(group) or not (choice is None or _is_name(choice)):
             raise AnatomarkError(f"{path}: {choice!r} is no choice of the group {str(group)!r}; restore the file")
     return cfg
+
+
+def _check_writer(cfg: DictConfig, path: Path) -> None:
+    """Refuses the run folder of a newer anatomark; removes what says who wrote it."""
+    number, writer = (cfg.pop(key, None) for key in _WRITER)
+    if number is not None and not isinstance(number, int):  # folders from before there were numbers have none
+        raise AnatomarkError(f"{path}: format is {number!r}, no number; restore the file")
+    if number is not None and number > FORMAT:
+        raise AnatomarkError(
+            f"{path} is of anatomark {writer}, whose run folders have format {number}; this is anatomark"
+            f" {version('anatomark')}, which reads up to format {FORMAT}: update it"
+        )
 
 
 def _is_group(word: Any) -> bool:
@@ -180,24 +201,36 @@ def load_model(cfg: DictConfig, folder: Path, checkpoint: str | None) -> Any:
     return model
 
 
-def load_weights(model: "nn.Module", path: Path) -> None:
-    """Loads the weights of a checkpoint into the model it belongs to.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint as plain tensors and numbers.
 
     Raises:
-        AnatomarkError: the file is damaged or belongs to another model.
+        AnatomarkError: the file is damaged, or holds something else.
     """
     import torch
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about odd files, which are refused below
-            state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        shapes_of = {key: value.shape for key, value in state.items()}
+            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not all(isinstance(value, torch.Tensor) for value in checkpoint["state_dict"].values()):
+            raise TypeError("its weights are no tensors")
     except pickle.UnpicklingError as error:
         raise AnatomarkError(f"{path} is damaged, or holds code beside weights; use another one") from error
     except (OSError, EOFError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AnatomarkError(f"{path} is not a readable checkpoint ({reason}); use another one") from error
+    return checkpoint
+
+
+def load_weights(model: "nn.Module", path: Path) -> None:
+    """Loads the weights of a checkpoint into the model it belongs to.
+
+    Raises:
+        AnatomarkError: the file is damaged or belongs to another model.
+    """
+    state = read_checkpoint(path)["state_dict"]
+    shapes_of = {key: value.shape for key, value in state.items()}
     own = model.state_dict()
     missing, unexpected = sorted(own.keys() - shapes_of.keys()), sorted(shapes_of.keys() - own.keys())
     shapes = [key for key in own.keys() & shapes_of.keys() if own[key].shape != shapes_of[key]]

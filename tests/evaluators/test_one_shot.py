@@ -36,7 +36,7 @@ from anatomark.volume_types import VolumePrediction, VolumeSample
 
 Pair = tuple[VolumeSample, VolumePrediction | None]
 STAGES = ["start", "localisation", "inertia", "rigid", "demons"]
-RULES = PatchRules(spacing_mm=SPACING_MM, margin_mm=2.0, weight_margin_mm=0.5, weight_fade_mm=1.0)
+RULES = PatchRules(spacing_mm=SPACING_MM, margin_mm=2.0, region_margin_mm=0.5, weight_fade_mm=1.0)
 
 
 def without_landmarks(volume: VolumeSample) -> VolumeSample:

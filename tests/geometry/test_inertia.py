@@ -10,6 +10,7 @@ from torch import Tensor
 
 from anatomark.geometry.inertia import (
     four_rotations,
+    inscribed_ball,
     is_ambiguous,
     joint_probability,
     moments,
@@ -123,3 +124,10 @@ def test_the_correlation_is_that_of_numpy_and_ignores_gain() -> None:
     assert float(weighted_correlation(a, b, weight)) == pytest.approx(expected, abs=1e-6)
     assert float(weighted_correlation(3 * a + 1, b, weight)) == pytest.approx(expected, abs=1e-6)
     assert float(weighted_correlation(a, torch.ones_like(a), weight)) == 0
+
+
+@pytest.mark.parametrize("side", [24, 25])
+def test_the_inscribed_ball_has_its_volume_and_fits(side: int) -> None:
+    ball = inscribed_ball(torch.zeros(side, side, side))
+    assert float(ball.sum()) == pytest.approx(math.pi / 6 * side**3, rel=0.02)
+    assert torch.equal(ball, ball.flip(0)) and torch.equal(ball, ball.transpose(0, 2))

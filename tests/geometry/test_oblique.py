@@ -169,9 +169,7 @@ def test_slices_are_those_of_the_patch(volume: Tensor, poses: Poses, axis: int) 
     torch.testing.assert_close(cut, patch.movedim(axis, 0), rtol=0, atol=1e-5)
 
 
-def test_a_patch_in_parts_is_the_patch_at_once(
-    volume: Tensor, poses: Poses, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_patch_in_parts_is_the_patch_at_once(volume: Tensor, poses: Poses, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = (volume, poses.centres[0], poses.rotations[0])
     whole = sample_patch(*arguments, size=(7, 5, 6), outside=AIR)
     monkeypatch.setattr(oblique, "_POINTS_AT_ONCE", 70)

@@ -20,6 +20,7 @@ from anatomark.predictions import PooledPredictions, PredictionWriter, RunPredic
 from anatomark.report.map_figures import attention_map, draw_map_grid
 from anatomark.report.writer import name_data_set
 from anatomark.runs import display_path, load_model
+from anatomark.subjects import check_subjects
 from anatomark.types import AnatomarkError, Prediction, Report, Sample
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,8 @@ def evaluate_row(row: Row, shared: SharedFrames, first: RowResult | None = None)
     predicted = _ordered(split for evaluator in evaluators.values() for split in evaluator.splits)
     sampled = _ordered(split for evaluator in evaluators.values() for split in sample_splits(evaluator))
     modules = [shared.module(part.config.data) for part in row.parts]
+    for part, module in zip(row.parts, modules, strict=True):
+        check_subjects(part.folder, module.source.name, module.records)
     folds = {part.fold: module.records["test"] for part, module in zip(row.parts, modules, strict=True)}
     test = [record for module in modules for record in module.records["test"]]
     frames = frozenset(record.key for record in test)

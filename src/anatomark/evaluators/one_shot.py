@@ -52,8 +52,8 @@ class OneShotEvaluator:
         naive: also register the whole volumes without localisation.
         spacing_mm: edge of the voxels of the registered patch.
         margin_mm: what the patch shows around the box of the structure's mask.
-        weight_margin_mm: how far around the mask demons trust intensities fully.
-        weight_fade_mm: over how many mm more their weight falls to 0.
+        region_margin_mm: how far around the mask intensities count: those of a small structure say too little.
+        weight_fade_mm: over how many mm more their weight for demons falls to 0.
         naive_spacing_mm: edge of the voxels of the naive baseline.
         min_correlation: least correlation after linear registration of a volume to be trusted.
         mass_ratio: least and most probability summed over the structure of one, of the volume of the reference's mask.
@@ -77,7 +77,7 @@ class OneShotEvaluator:
         naive: bool = True,
         spacing_mm: float = 0.25,
         margin_mm: float = 2.0,
-        weight_margin_mm: float = 0.5,
+        region_margin_mm: float = 1.0,
         weight_fade_mm: float = 1.0,
         naive_spacing_mm: float = 0.5,
         min_correlation: float = 0.5,
@@ -98,7 +98,7 @@ class OneShotEvaluator:
         self.rules = PatchRules(
             spacing_mm=spacing_mm,
             margin_mm=margin_mm,
-            weight_margin_mm=weight_margin_mm,
+            region_margin_mm=region_margin_mm,
             weight_fade_mm=weight_fade_mm,
         )
         self.trust = TrustRules(

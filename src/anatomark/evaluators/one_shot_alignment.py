@@ -30,7 +30,7 @@ class AlignedVolume:
         points: stage -> where it puts the reference's landmarks, LPS mm of the target.
         seconds: stage -> its duration.
         matrix: linear alignment, reference mm to target mm.
-        correlation: of the intensities within the mask after it.
+        correlation: of the intensities within the region after it.
         folding: share of folding voxels of the demons' field; None without demons.
         warped: the target on the reference patch's grid, by ``matrix`` alone.
         doubts: signal -> a number per landmark, larger where it is less to be relied on.
@@ -70,7 +70,7 @@ class Alignment:
         seconds = {stage: float(prediction["seconds"][stage]) for stage in points}
         begun = perf_counter()
         target = cut_target(sample, reference, pose)
-        linear = self.registration(reference.image, target, pose=pose.numpy(), mask=reference.mask)
+        linear = self.registration(reference.image, target, pose=pose.numpy(), mask=reference.region)
         points[LINEAR] = transform_points(linear.matrix, reference.points)
         seconds[LINEAR] = perf_counter() - begun
         deformation = None

@@ -26,20 +26,20 @@ class PatchRules:
     Attributes:
         spacing_mm: edge of its voxels.
         margin_mm: what it shows around the box of the structure's mask.
-        weight_margin_mm: how far around the mask demons trust the intensities fully.
-        weight_fade_mm: over how many mm more their weight falls to 0.
+        region_margin_mm: how far around the mask intensities count.
+        weight_fade_mm: over how many mm more their weight for demons falls to 0.
     """
 
     spacing_mm: float
     margin_mm: float
-    weight_margin_mm: float
+    region_margin_mm: float
     weight_fade_mm: float
 
     def __post_init__(self) -> None:
-        if not (0 < self.spacing_mm < math.inf and 0 <= self.margin_mm < math.inf):
+        if not (0 < self.spacing_mm < math.inf and 0 <= self.region_margin_mm <= self.margin_mm < math.inf):
             raise AnatomarkError(
-                f"spacing_mm={self.spacing_mm}, margin_mm={self.margin_mm}; give a spacing above 0 and a margin of at"
-                " least 0 mm"
+                f"spacing_mm={self.spacing_mm}, region_margin_mm={self.region_margin_mm}, margin_mm={self.margin_mm};"
+                " give a spacing above 0 and margins of at least 0 mm, that of the region no larger than the patch's"
             )
 
 
@@ -51,7 +51,8 @@ class ReferencePatch:
         sample: the reference.
         image: its patch, cubic voxels along the volume's own axes.
         mask: the structure on the patch's grid, 0 and 1.
-        weight: soft mask for demons, on the same grid.
+        region: what counts in linear registration, on the same grid.
+        weight: what counts for demons: the region, with a soft edge.
         names: the landmarks' names.
         points: the landmarks, LPS mm.
         volume_mm3: volume of the structure.
@@ -60,6 +61,7 @@ class ReferencePatch:
     sample: VolumeSample
     image: sitk.Image
     mask: sitk.Image
+    region: sitk.Image
     weight: sitk.Image
     names: tuple[str, ...]
     points: Float64[np.ndarray, "n 3"]
@@ -103,11 +105,13 @@ def cut_reference(sample: VolumeSample, rules: PatchRules) -> ReferencePatch:
         sitk.sitkFloat32,
         True,
     )
+    weight = soft_mask(image_mask, margin_mm=rules.region_margin_mm, fade_mm=rules.weight_fade_mm)
     return ReferencePatch(
         sample=sample,
         image=image,
         mask=image_mask,
-        weight=soft_mask(image_mask, margin_mm=rules.weight_margin_mm, fade_mm=rules.weight_fade_mm),
+        region=weight >= 1,
+        weight=weight,
         names=names,
         points=points.numpy(),
         volume_mm3=float(mask.voxels.sum(dtype=torch.float64)) * math.prod(mask.geometry.spacing_mm),

@@ -138,7 +138,7 @@ def _volume_table(values: Mapping[str, Any]) -> Table:
             "trusted",
         ],
         rows=rows,
-        note="Correlation: of the linearly aligned intensities within the mask. Mass ratio: probability over the"
+        note="Correlation: of the linearly aligned intensities about the structure. Mass ratio: probability over the"
         " structure, of the volume of the reference's mask. Folding: share of voxels whose Jacobian determinant is not"
         " positive. Do not use the landmarks of volumes that are not trusted.",
     )

@@ -11,7 +11,7 @@ class TrustRules:
     """When the result of a volume is not to be trusted.
 
     Attributes:
-        min_correlation: least correlation of the linearly aligned intensities within the mask.
+        min_correlation: least correlation of the linearly aligned intensities about the structure.
         mass_ratio: least and most probability that the network sums up over the structure, of the volume of the
             reference's mask.
         max_folding: largest share of voxels at which the demons' field folds.

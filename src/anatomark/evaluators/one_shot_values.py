@@ -18,7 +18,7 @@ class Measured:
     Attributes:
         errors: stage -> errors.
         seconds: stage -> its duration.
-        correlation: of the aligned intensities within the mask.
+        correlation: of the aligned intensities within the region.
         mass_ratio: probability summed over the structure, of the volume of the reference's mask.
         folding: share of folding voxels; None without demons.
         reasons: why it is not to be trusted.

@@ -108,6 +108,13 @@ def rigid(
     return motion
 
 
+def inscribed_ball(cube: Float[Tensor, "n n n"]) -> Float[Tensor, "n n n"]:
+    """1 in the largest ball within a cube, 0 outside."""
+    offsets = torch.arange(len(cube), dtype=cube.dtype, device=cube.device) - (len(cube) - 1) / 2
+    k, j, i = torch.meshgrid(offsets, offsets, offsets, indexing="ij")
+    return ((k**2 + j**2 + i**2).sqrt() <= len(cube) / 2).to(cube)
+
+
 def weighted_correlation(
     a: Float[Tensor, "k j i"], b: Float[Tensor, "k j i"], weight: Float[Tensor, "k j i"]
 ) -> Float[Tensor, ""]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from anatomark.geometry.inertia import (
     Moments,
     four_rotations,
+    inscribed_ball,
     is_ambiguous,
     joint_probability,
     moments,
@@ -35,14 +36,12 @@ class Reference(NamedTuple):
         axes: directions of the reference's voxels as columns, LPS.
         moments: of the network's own probability; those of the mask would bias the pose.
         patch: the reference about the structure, at the resolution of the sign search.
-        weight: the structure there.
     """
 
     key: str
     axes: Float[Tensor, "3 3"]
     moments: Moments
     patch: Float[Tensor, "k j i"]
-    weight: Float[Tensor, "k j i"]
 
 
 class StructureSearch:
@@ -123,7 +122,6 @@ class StructureSearch:
             axes=axes,
             moments=rounds.found,
             patch=self._sign_patch(volume, centre, axes),
-            weight=self._sign_patch(mask, centre, axes),
         )
 
     def find(self, segment: Segment, sample: VolumeSample, reference: Reference) -> VolumePrediction:
@@ -210,16 +208,10 @@ class StructureSearch:
     def _rotation(self, volume: Volume, found: Moments, reference: Reference) -> tuple[Tensor, Tensor]:
         """The one of the four rotations under which the intensities correlate best, and all scores."""
         rotations = four_rotations(reference.moments.covariance_mm2, found.covariance_mm2)
-        scores = torch.stack(
-            [
-                weighted_correlation(
-                    reference.patch,
-                    self._sign_patch(volume, found.centre_mm, rotation @ reference.axes),
-                    reference.weight,
-                ).cpu()
-                for rotation in rotations
-            ]
-        )
+        patches = [self._sign_patch(volume, found.centre_mm, rotation @ reference.axes) for rotation in rotations]
+        # A ball looks the same from everywhere; the structure alone may, too, when it is turned by 180 degrees.
+        weight = inscribed_ball(reference.patch)
+        scores = torch.stack([weighted_correlation(reference.patch, patch, weight).cpu() for patch in patches])
         return rotations[int(scores.argmax())], scores
 
     def _sign_patch(self, volume: Volume, centre_mm: Tensor, axes: Tensor) -> Tensor:
