@@ -11,6 +11,8 @@ PY := $(VENV)/bin/python
 EXTRAS := elastix,tensorboard,wandb,mlflow,sweep,export,video,dev
 # The torch that constraints.txt is compiled against; everything else takes the newest version that pyproject.toml allows.
 TORCH := 2.13.0
+# Processes that share the test suite.
+JOBS ?= 2
 INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test check constraints
@@ -23,8 +25,8 @@ demo: $(VENV)/core.stamp
 
 # ITK, loaded by the elastix engine, can crash Python's exit when a process has loaded much else: it gets its own.
 test: $(VENV)/dev.stamp
-	$(PY) -m pytest --ignore=tests/registration
-	$(PY) -m pytest tests/registration
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --ignore=tests/registration
+	OMP_NUM_THREADS=1 $(PY) -m pytest tests/registration
 
 check: $(VENV)/dev.stamp
 	$(PY) -m ruff check .

@@ -14,11 +14,10 @@ from volume_fixture import OBLIQUE, ball, grid, noise, positions
 from anatomark.data.volumes import (
     read_mask,
     read_volume,
-    resample_isotropic,
-    resample_mask_isotropic,
     write_mask,
     write_volume,
 )
+from anatomark.geometry.resampling import resample_isotropic, resample_mask_isotropic
 from anatomark.geometry.volumes import Volume
 from anatomark.types import AnatomarkError
 

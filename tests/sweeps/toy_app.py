@@ -1,4 +1,4 @@
-"""A program of milliseconds that is swept as train.py is: each "training" has a known curve, best at a rate of 0.01."""
+"""A program of milliseconds that is swept as train.py is: each "training" has a known curve, best at a rate of 0.01 in fold 0."""
 
 import math
 import time
@@ -18,8 +18,8 @@ from anatomark.multirun import mark_finished, read_result
 from anatomark.sweeps.jobs import prepare_sweep, trial_callbacks
 
 
-def loss(lr: float, epoch: int) -> float:
-    return (math.log10(lr) + 2) ** 2 + 1 / (epoch + 1)
+def loss(lr: float, epoch: int, fold: int = 0) -> float:
+    return (math.log10(lr) + 2 + fold / 4) ** 2 + 1 / (epoch + 1)
 
 
 @hydra.main(config_path="toy", config_name="toy", execution_whitelist=EXECUTION_WHITELIST)
@@ -34,18 +34,19 @@ def train(cfg: DictConfig) -> float | None:
     if (result := read_result(folder)) is not None:
         return result.objective
     trials = trial_callbacks(cfg, hydra_cfg.sweeper)
-    if int(hydra_cfg.job.num) in cfg.fails:
+    if str(hydra_cfg.sweep.subdir) in map(str, cfg.fails):
         raise ZeroDivisionError("a defect") if hydra_cfg.job.num % 2 else AnatomarkError("bad input")
     sign = -1 if cfg.monitor_mode == "max" else 1
     trainer, model = mock.create_autospec(pl.Trainer, instance=True), pl.LightningModule()
     trainer.max_epochs, trainer.should_stop = cfg.epochs, False
+    (folder / "splits.json").write_text("own" if cfg.own_split else f"tests fold {cfg.data.fold}")
     for trial in trials:
         trial.on_fit_start(trainer, model)
     with (folder / "epochs.txt").open("a") as file:
         for epoch in range(cfg.epochs):
             time.sleep(cfg.seconds)
             trainer.current_epoch = epoch
-            value = sign * loss(cfg.model.optimizer.lr, epoch)
+            value = sign * loss(cfg.model.optimizer.lr, epoch, cfg.data.fold)
             trainer.callback_metrics = {"val/loss": torch.tensor(value, dtype=torch.float64)}
             file.write(f"{epoch}\n")
             file.flush()

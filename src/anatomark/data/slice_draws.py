@@ -1,7 +1,7 @@
 """Random oblique slices of one resident volume: what is drawn, and the batches that are cut of it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from anatomark.geometry.oblique import sample_slices, to_mask
 from anatomark.geometry.poses import Poses, draw_poses
-from anatomark.geometry.volumes import Volume
+from anatomark.geometry.volumes import Volume, VolumeGeometry
 from anatomark.types import AnatomarkError, Batch, Sample
 from anatomark.volume_types import VolumeSample
 
@@ -36,6 +36,18 @@ class SliceDraw(NamedTuple):
     axes: Int[Tensor, "b"]
     offsets: Float[Tensor, "b"]
     spacings: Float[Tensor, "b"]
+
+
+class Upright(NamedTuple):
+    """The undisturbed patch, ``float64`` on the CPU.
+
+    Attributes:
+        centre: middle of the structure, voxels (i, j, k).
+        axes: the patch's axes as columns, in voxels: the reference's own, however its volume and this one are stored.
+    """
+
+    centre: Float[Tensor, "3"]
+    axes: Float[Tensor, "3 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,16 +87,16 @@ class SliceDrawing:
         except AnatomarkError as error:
             raise AnatomarkError(f"data.{error}") from error
 
-    def __call__(self, split: str, centre: Float[Tensor, "3"], seed: int) -> SliceDraw:
-        """Draws a batch about ``centre``, voxels (i, j, k); one seed gives one batch."""
+    def __call__(self, split: str, upright: Upright, seed: int) -> SliceDraw:
+        """Draws a batch about the undisturbed patch; one seed gives one batch."""
         generator, n = torch.Generator().manual_seed(seed), self.batch_size
-        poses = self._poses(n, centre, generator)
+        poses = self._poses(n, torch.zeros(3), generator)
         uniform = 2 * torch.rand(n, generator=generator, dtype=torch.float64) - 1
         return SliceDraw(
             split=split,
             numbers=list(range(seed * n, (seed + 1) * n)),
-            centres=poses.centres,
-            rotations=poses.rotations,
+            centres=upright.centre + poses.centres @ upright.axes.mT,
+            rotations=upright.axes @ poses.rotations,
             axes=torch.randint(3, (n,), generator=generator),
             offsets=torch.randint(self.patch_size, (n,), generator=generator) - (self.patch_size - 1) / 2,
             spacings=1 + self.scale * uniform,
@@ -100,14 +112,14 @@ class DrawDataset(Dataset[SliceDraw]):
 
     Args:
         split: whose volume they are of.
-        centre: middle of the structure, voxels (i, j, k).
+        upright: what they are drawn about.
         drawing: how they are drawn.
         n_batches: how many a loader takes.
     """
 
-    def __init__(self, *, split: str, centre: Float[Tensor, "3"], drawing: SliceDrawing, n_batches: int) -> None:
+    def __init__(self, *, split: str, upright: Upright, drawing: SliceDrawing, n_batches: int) -> None:
         self.split = split
-        self.centre = centre
+        self.upright = upright
         self.drawing = drawing
         self.n_batches = n_batches
 
@@ -115,7 +127,7 @@ class DrawDataset(Dataset[SliceDraw]):
         return self.n_batches
 
     def __getitem__(self, seed: int) -> SliceDraw:
-        return self.drawing(self.split, self.centre, seed)
+        return self.drawing(self.split, self.upright, seed)
 
 
 class RandomSeeds(Sampler[int]):
@@ -131,13 +143,18 @@ class RandomSeeds(Sampler[int]):
         yield from torch.randint(2**31, (self.n,)).tolist()
 
 
-def structure_centre(mask: Volume) -> Float[Tensor, "3"]:
-    """Centre of mass of a mask, voxels (i, j, k), ``float64``."""
-    return (mask.voxels > 0).nonzero().double().mean(0).flip(0)
+def upright_patch(mask: Volume, reference: VolumeGeometry) -> Upright:
+    """The patch about the centre of mass of a mask, along the axes of the reference."""
+    centre = (mask.voxels > 0).nonzero().double().mean(0).flip(0)
+    own, theirs = (torch.tensor(one.direction, dtype=torch.float64) for one in (mask.geometry, reference))
+    return Upright(centre=centre, axes=own.mT @ theirs)
 
 
 class ResidentVolume:
     """A volume with its mask that slices are cut of on any device; it stays on the last one.
+
+    Attributes:
+        sample: the volume, whose voxels are held once on the CPU.
 
     Args:
         sample: the volume; has a mask.
@@ -146,10 +163,15 @@ class ResidentVolume:
     """
 
     def __init__(self, sample: VolumeSample, *, patch_size: int, outside: float) -> None:
-        self.sample = sample
         self.patch_size = patch_size
         self.outside = outside
         self._channels = torch.stack([sample["volume"].voxels, sample["mask"].voxels])
+        image, mask = self._channels
+        self.sample: VolumeSample = {
+            **sample,
+            "volume": replace(sample["volume"], voxels=image),
+            "mask": replace(sample["mask"], voxels=mask),
+        }
 
     def cut(self, draw: SliceDraw, device: torch.device) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
         """Cuts slices of the image and of the mask, together and on the device."""

@@ -18,7 +18,7 @@ from anatomark.data.slice_draws import (
     SliceDraw,
     SliceDrawing,
     as_batch,
-    structure_centre,
+    upright_patch,
 )
 from anatomark.data.volume_records import VolumeDataset, VolumeReader, VolumeRecord, VolumeSource
 from anatomark.data.volume_splits import split_volumes
@@ -32,7 +32,8 @@ class VolumeDataModule(pl.LightningDataModule):
     """Trains on random oblique slices of one annotated volume and validates on those of another (Wang et al. 2021).
 
     The slices of training are new in every epoch. Those of validation and of the test are fixed, of the validation
-    volume in both: targets have no mask.
+    volume in both: targets have no mask. Poses are about the axes of the reference also there, as in the search,
+    whatever the order in which the validation volume is stored.
 
     Args:
         root: folder of the data set.
@@ -146,8 +147,9 @@ class VolumeDataModule(pl.LightningDataModule):
         return as_batch(batch, image, mask, resident.sample)
 
     def _slices(self, split: str, seeds: Iterable[int], n_batches: int) -> DataLoader[SliceDraw]:
-        centre = structure_centre(self._resident[split].sample["mask"])
-        dataset = DrawDataset(split=split, centre=centre, drawing=self.drawing[split], n_batches=n_batches)
+        own, reference = (self._resident[name].sample["mask"] for name in (split, "train"))
+        upright = upright_patch(own, reference.geometry)
+        dataset = DrawDataset(split=split, upright=upright, drawing=self.drawing[split], n_batches=n_batches)
         return DataLoader(dataset, sampler=seeds, batch_size=None)
 
     def _require_different(self, records: dict[str, list[VolumeRecord]]) -> None:

@@ -10,8 +10,9 @@ from torch.utils.data import Dataset
 
 from anatomark.data.landmark_files import read_landmarks, require_inside, require_same_names
 from anatomark.data.scattering import Scattering
-from anatomark.data.volumes import read_mask, read_volume, resample_isotropic, resample_mask_isotropic
+from anatomark.data.volumes import read_mask, read_volume
 from anatomark.geometry.hulls import convex_hull
+from anatomark.geometry.resampling import resample_isotropic, resample_mask_isotropic
 from anatomark.geometry.volumes import Volume, VolumeGeometry
 from anatomark.types import AnatomarkError
 from anatomark.volume_types import Landmarks, VolumeSample

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from anatomark.data.dicom_series import read_dicom_series
 from anatomark.data.volume_headers import check_nifti, check_nrrd
-from anatomark.geometry.resampling import resample_isotropic as resample_isotropic
-from anatomark.geometry.resampling import resample_mask_isotropic as resample_mask_isotropic
 from anatomark.geometry.volumes import Volume, VolumeGeometry, as_image, geometry_of
 from anatomark.types import AnatomarkError, require
 

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anatomark.geometry.volumes import Volume
-from anatomark.models.base import BaseModel, MapOutput
+from anatomark.models.base import BaseModel, MapOutput, require_finite
 from anatomark.models.scores import OverlapScores
-from anatomark.models.structure_search import Reference, StructureSearch
+from anatomark.models.structure_alignment import Reference
+from anatomark.models.structure_search import StructureSearch
 from anatomark.nets.unet import ShallowUNet
 from anatomark.types import AnatomarkError, Batch
 from anatomark.volume_types import VolumeBatch, VolumePrediction, VolumeSample
@@ -61,7 +62,8 @@ class SegmentationModel(BaseModel):
         """Searches the structure in every volume of a batch.
 
         Raises:
-            AnatomarkError: the model has no search, or the structure is not found in the reference.
+            AnatomarkError: the model has no search, the network predicts NaN, or it does not find the structure in the
+                reference.
         """
         if self.search is None:
             raise AnatomarkError("model.search is null, so that volumes cannot be searched; set its options")
@@ -72,7 +74,9 @@ class SegmentationModel(BaseModel):
 
     def _segment(self, slices: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
         logits: Tensor = self.net(slices[:, None])
-        return logits[:, 0].float().sigmoid()
+        probability = logits[:, 0].float().sigmoid()
+        require_finite(probability)  # NaN would pass for a structure that is not there
+        return probability
 
     def _here(self, sample: VolumeSample) -> VolumeSample:
         """The sample with what the network sees on the model's device."""

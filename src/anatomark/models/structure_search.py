@@ -11,37 +11,22 @@ from torch import Tensor
 from anatomark.geometry.inertia import (
     Moments,
     four_rotations,
-    inscribed_ball,
     is_ambiguous,
     joint_probability,
     moments,
     principal_axes,
     rigid,
-    weighted_correlation,
 )
 from anatomark.geometry.oblique import Patch, cut_patch, map_slices
 from anatomark.geometry.volumes import Volume
+from anatomark.models.structure_alignment import Reference, SignSearch, nearest
 from anatomark.types import AnatomarkError
 from anatomark.volume_types import VolumePrediction, VolumeSample
 
 Segment = Callable[[Float[Tensor, "b h w"]], Float[Tensor, "b h w"]]
 """Slices to probabilities of the structure."""
 
-
-class Reference(NamedTuple):
-    """The structure in the reference, as the network sees it.
-
-    Attributes:
-        key: id of the volume.
-        axes: directions of the reference's voxels as columns, LPS.
-        moments: of the network's own probability; those of the mask would bias the pose.
-        patch: the reference about the structure, at the resolution of the sign search.
-    """
-
-    key: str
-    axes: Float[Tensor, "3 3"]
-    moments: Moments
-    patch: Float[Tensor, "k j i"]
+_NOTHING = torch.tensor(0.0, dtype=torch.float64)
 
 
 class StructureSearch:
@@ -58,7 +43,8 @@ class StructureSearch:
         max_rounds: most rounds.
         scan_stride: the scan looks at every so many-th slice along each axis.
         sign_stride: patches whose intensities choose among the four rotations have voxels so many times as large.
-        batch_size: slices given to the network at once.
+        batch_size: slices of a patch given to the network at once; of larger slices fewer, so that memory stays
+            bounded.
         outside: the value around a volume, such as that of air.
 
     Raises:
@@ -96,9 +82,9 @@ class StructureSearch:
         self.tolerance_mm = tolerance_mm
         self.max_rounds = max_rounds
         self.scan_stride = scan_stride
-        self.sign_stride = sign_stride
         self.batch_size = batch_size
         self.outside = outside
+        self.signs = SignSearch(side=-(-patch_size // sign_stride), stride=sign_stride, outside=outside)
 
     def describe(self, segment: Segment, sample: VolumeSample) -> Reference:
         """What targets are compared with, found from the mask's own centre.
@@ -116,13 +102,8 @@ class StructureSearch:
             raise AnatomarkError(
                 f"the network does not find the structure in its own reference, {sample['key']}; train longer"
             )
-        centre = rounds.found.centre_mm
-        return Reference(
-            key=sample["key"],
-            axes=axes,
-            moments=rounds.found,
-            patch=self._sign_patch(volume, centre, axes),
-        )
+        patch = self.signs.cut(volume, rounds.found.centre_mm, axes)
+        return Reference(key=sample["key"], axes=axes, moments=rounds.found, patch=patch)
 
     def find(self, segment: Segment, sample: VolumeSample, reference: Reference) -> VolumePrediction:
         """Looks for the structure in one volume; ``found`` of the prediction says whether it is there."""
@@ -136,12 +117,13 @@ class StructureSearch:
         watch.lap("localisation")
         if rounds.found is None:
             return _not_found(sample["key"], rounds.centres_mm, rounds.masses_mm3, watch.seconds)
-        rotation, scores = self._rotation(volume, rounds.found, reference)
+        rotation, scores = self.signs(volume, rounds.found, reference)
         aligned = self._cut(volume, rounds.found.centre_mm, rotation @ reference.axes)
         maps = self._segment(segment, aligned)
-        seen = moments(maps, aligned.affine) if bool(maps.any()) else rounds.found
+        # Where nothing is seen any more the pose stays as it is, and a mass of 0 says that it is not to be trusted.
+        seen = moments(maps, aligned.affine) if bool(maps.any()) else rounds.found._replace(mass_mm3=_NOTHING)
         values, _ = principal_axes(seen.covariance_mm2)
-        rotation = _nearest(rotation, four_rotations(reference.moments.covariance_mm2, seen.covariance_mm2))
+        rotation = nearest(rotation, four_rotations(reference.moments.covariance_mm2, seen.covariance_mm2))
         watch.lap("inertia")
         return {
             "key": sample["key"],
@@ -169,8 +151,11 @@ class StructureSearch:
         size = size or (self.patch_size,) * 3
         return cut_patch(volume, centre_mm, axes, size=size, stride=stride, outside=self.outside)
 
-    def _segment(self, segment: Segment, patch: Patch) -> Float[Tensor, "k j i"]:
-        return joint_probability(map_slices(segment, patch.voxels, batch_size=self.batch_size))
+    def _segment(self, segment: Segment, patch: Patch, *, stride: int = 1) -> Float[Tensor, "k j i"]:
+        """The structure at every ``stride``-th voxel of a patch, of any size."""
+        _, height, width = sorted(patch.voxels.shape)
+        at_once = max(1, min(self.batch_size, self.batch_size * self.patch_size**2 // (height * width)))
+        return joint_probability(map_slices(segment, patch.voxels, stride=stride, batch_size=at_once))
 
     def _start(self, segment: Segment, volume: Volume, reference: Reference) -> Tensor | None:
         if self.init == "reference":
@@ -183,9 +168,7 @@ class StructureSearch:
         extent = (axes.mT @ direction).abs() @ torch.tensor(volume.geometry.size, dtype=torch.float64)
         i, j, k = (int(count) for count in (extent - 1e-6).ceil())
         field = self._cut(volume, volume.geometry.centre_mm, axes, size=(k, j, i))
-        lattice = joint_probability(
-            map_slices(segment, field.voxels, stride=self.scan_stride, batch_size=self.batch_size)
-        )
+        lattice = self._segment(segment, field, stride=self.scan_stride)
         if not bool(lattice.any()):
             return None
         coarser = torch.diag(torch.tensor([self.scan_stride] * 3 + [1], dtype=torch.float64))
@@ -204,19 +187,6 @@ class StructureSearch:
             if float((centres[-1] - centres[-2]).norm()) <= self.tolerance_mm:
                 break
         return _Rounds(torch.stack(centres), torch.tensor(masses, dtype=torch.float64), found)
-
-    def _rotation(self, volume: Volume, found: Moments, reference: Reference) -> tuple[Tensor, Tensor]:
-        """The one of the four rotations under which the intensities correlate best, and all scores."""
-        rotations = four_rotations(reference.moments.covariance_mm2, found.covariance_mm2)
-        patches = [self._sign_patch(volume, found.centre_mm, rotation @ reference.axes) for rotation in rotations]
-        # A ball looks the same from everywhere; the structure alone may, too, when it is turned by 180 degrees.
-        weight = inscribed_ball(reference.patch)
-        scores = torch.stack([weighted_correlation(reference.patch, patch, weight).cpu() for patch in patches])
-        return rotations[int(scores.argmax())], scores
-
-    def _sign_patch(self, volume: Volume, centre_mm: Tensor, axes: Tensor) -> Tensor:
-        side = -(-self.patch_size // self.sign_stride)
-        return self._cut(volume, centre_mm, axes, size=(side,) * 3, stride=self.sign_stride).voxels
 
 
 class _Rounds(NamedTuple):
@@ -238,11 +208,6 @@ class _Watch:
         now = time.perf_counter()
         self.seconds[stage] = torch.tensor(now - self._since)
         self._since = now
-
-
-def _nearest(rotation: Float[Tensor, "3 3"], candidates: Float[Tensor, "n 3 3"]) -> Float[Tensor, "3 3"]:
-    """The candidate that differs from a rotation by the smallest angle: whose trace against it is largest."""
-    return candidates[int((candidates * rotation).sum((1, 2)).argmax())]
 
 
 def _not_found(key: str, centres: Tensor, masses: Tensor, seconds: dict[str, Tensor]) -> VolumePrediction:

@@ -56,13 +56,13 @@ def _installed(plugin: str) -> bool:
 
 
 def trial_callbacks(cfg: DictConfig, sweeper: Any) -> "list[TrialPruning]":
-    """The callback that reports to the study; none where the job is no trial.
+    """The callback that reports to the study; none where the job is no trial, or a fold of one, which reports itself.
 
     Args:
-        cfg: configuration of the job, with ``sweep.trial`` and ``sweep.pruner`` in a study.
+        cfg: configuration of the job, with ``sweep.trial``, ``sweep.folds`` and ``sweep.pruner`` in a study.
         sweeper: Hydra's ``hydra.sweeper``.
     """
-    if cfg.get("sweep") is None:
+    if cfg.get("sweep") is None or cfg.sweep.folds is not None:
         return []
     from anatomark.sweeps.pruning import TrialPruning  # loads Optuna, an extra
 

@@ -1,13 +1,12 @@
 """A trial's job tells its study how it gets on, and stops where the study's pruner sees no hope."""
 
-import copy
 from typing import TYPE_CHECKING
 
 import optuna
 import pytorch_lightning as pl
 from optuna.study import Study
 
-from anatomark.sweeps.study import PRUNED_AT, open_storage, storage_errors
+from anatomark.sweeps.study import PRUNED_AT, is_hopeless, open_storage, storage_errors
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -48,12 +47,6 @@ class TrialPruning(pl.Callback):
         with storage_errors(self._url):
             self._storage.set_trial_intermediate_value(self._trial_id, epoch, float(value))
             last = trainer.max_epochs is not None and epoch + 1 >= trainer.max_epochs
-            if not last and self._is_hopeless(epoch):
+            if not last and is_hopeless(self._study, self._study.pruner, self._trial_id, epoch):
                 self._storage.set_trial_user_attr(self._trial_id, PRUNED_AT, epoch)
                 self.pruned = trainer.should_stop = True
-
-    def _is_hopeless(self, epoch: int) -> bool:
-        trial = copy.deepcopy(self._storage.get_trial(self._trial_id))
-        # Without the epochs that a killed job of the trial had reached.
-        trial.intermediate_values = {step: value for step, value in trial.intermediate_values.items() if step <= epoch}
-        return bool(self._study.pruner.prune(self._study, trial))

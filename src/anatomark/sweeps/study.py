@@ -1,9 +1,11 @@
 """The study of a sweep: where it is stored, and whether it is the one that the command line asks for."""
 
+import copy
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import optuna
 import sqlalchemy as sa
@@ -15,8 +17,11 @@ from optuna.study import Study, StudyDirection
 
 from anatomark.errors import AnatomarkError
 
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+
 PRUNED_AT = "pruned_at_epoch"  # user attribute of a trial whose job was stopped; null while it goes on
-_SPACE, _WORDS = "search_space", "fixed_words"
+_SPACE, _WORDS, _FOLDS = "search_space", "fixed_words", "folds"
 _JOURNAL = "journal://"
 # Keys that say how a sweep is run, not what its trials are.
 _HOW = ("sweep", "launcher", "hydra", "debug")
@@ -62,7 +67,13 @@ def _without_password(url: str) -> str:
 
 
 def create_study(
-    storage: BaseStorage, name: str, *, maximize: bool, space: Mapping[str, BaseDistribution], words: Sequence[str]
+    storage: BaseStorage,
+    name: str,
+    *,
+    maximize: bool,
+    space: Mapping[str, BaseDistribution],
+    words: Sequence[str],
+    folds: Sequence[int],
 ) -> Study:
     """Creates the study, or goes on with the one that is stored under its name.
 
@@ -72,6 +83,7 @@ def create_study(
         maximize: whether more is better.
         space: what each parameter is drawn from.
         words: words of the command line that every trial shares.
+        folds: that every trial trains.
 
     Raises:
         AnatomarkError: the stored study searches something else.
@@ -81,6 +93,7 @@ def create_study(
     wanted = {
         _SPACE: {key: json.loads(distribution_to_json(drawn)) for key, drawn in sorted(space.items())},
         _WORDS: sorted(word for word in words if re.split(r"[=./@]", word.lstrip("+~"))[0] not in _HOW),
+        _FOLDS: list(folds),
     }
     attributes = study.user_attrs
     if not study.get_trials(deepcopy=False) and not attributes:
@@ -90,6 +103,8 @@ def create_study(
     other = _differences(attributes, wanted)
     if study.direction is not direction:
         other = [*other, "monitor_mode"]
+    if attributes.get(_FOLDS, []) != wanted[_FOLDS]:
+        other = [*other, "sweep.folds"]
     if other:
         raise AnatomarkError(
             f"study {name} is stored already and searches something else ({', '.join(other)} differ); give the words it"
@@ -107,3 +122,11 @@ def _differences(stored: Mapping[str, object], wanted: Mapping[str, object]) -> 
     if isinstance(before, list) and isinstance(now, list):
         changed += sorted({word.split("=", 1)[0] for word in set(before) ^ set(now)} - set(changed))
     return changed
+
+
+def is_hopeless(study: Study, pruner: "BasePruner", trial_id: int, step: int) -> bool:
+    """Whether a pruner ends a trial after a step, such as an epoch, that was reported to the study."""
+    trial = copy.deepcopy(study._storage.get_trial(trial_id))
+    # Without the steps that a killed sweep had reached.
+    trial.intermediate_values = {at: value for at, value in trial.intermediate_values.items() if at <= step}
+    return bool(pruner.prune(study, trial))

@@ -67,9 +67,9 @@ class SweepSummary(Callback):
 
 def read_jobs(folder: Path) -> dict[str, Job]:
     """The jobs of a multirun's folder that ended, by the names of their folders."""
-    paths = sorted(folder.glob(f"**/{_JOB}"), key=lambda path: (len(path.parent.name), path.parent.name))
-    read = {str(path.parent.relative_to(folder)): json.loads(path.read_text(encoding="utf-8")) for path in paths}
-    return {name: Job(**content) for name, content in read.items()}
+    paths = {path.parent.relative_to(folder): path for path in folder.glob(f"**/{_JOB}")}
+    ordered = sorted(paths, key=lambda job: [(len(part), part) for part in job.parts])
+    return {str(job): Job(**json.loads(paths[job].read_text(encoding="utf-8"))) for job in ordered}
 
 
 def state_of(folder: Path, job: Job) -> str:

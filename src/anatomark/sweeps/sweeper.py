@@ -8,12 +8,11 @@ import fcntl
 import functools
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -23,21 +22,27 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from anatomark.errors import AnatomarkError
+from anatomark.instantiation import instantiate as instantiate_allowed
 from anatomark.runs import display_path
-from anatomark.sweeps.study import PRUNED_AT, create_study, open_storage, storage_errors
+from anatomark.sweeps.folds import folds_of, train_folds
+from anatomark.sweeps.study import create_study, open_storage, storage_errors
+from anatomark.sweeps.trials import DONE, Ending, train_trials
 
 log = logging.getLogger("anatomark")
 
-_DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+Train = Callable[[Study, Sequence[tuple[Trial, Sequence[str]]]], list[Ending]]
+"""Trains the trials of a batch, each with the words of its job."""
+
 _RESULTS = "optimization_results.yaml"  # the plugin's name
 
 
 class StudySweeper(OptunaSweeperImpl):
     """Trains until the study holds ``n_trials`` finished or pruned trials.
 
-    Trial N is the job in the folder N. What a killed sweep left half done is trained again under its number, with its
-    parameters; what failed is replaced by another trial the next time that the command is given. The arguments are
-    those of Hydra's Optuna sweeper, but the direction, which is ``monitor_mode``'s.
+    Trial N is the job in the folder N, or with ``sweep.folds`` a job in N/FOLD for each fold. What a killed sweep left
+    half done is trained again under its number, with its parameters; what failed is replaced by another trial the next
+    time that the command is given. The arguments are those of Hydra's Optuna sweeper, but the direction, which is
+    ``monitor_mode``'s.
     """
 
     def __init__(self, sampler: DictConfig, **options: Any) -> None:
@@ -61,15 +66,22 @@ class StudySweeper(OptunaSweeperImpl):
             AnatomarkError: a parameter is unknown, the study cannot be used, or a trial failed.
         """
         space, fixed, others = _search_space([*self._parse_sweeper_params_config(), *arguments])
-        config = self._check(space, fixed, others)
+        config, folds = self._check(space, fixed, others)
         folder = Path(self.sweep_dir)
         folder.mkdir(parents=True, exist_ok=True)
         maximize, words = config.monitor_mode == "max", [*(f"{name}={value}" for name, value in fixed.items()), *others]
+        assert self.launcher is not None
+        train: Train = functools.partial(train_trials, launcher=self.launcher)
+        if folds:
+            pruner = instantiate_allowed(config.sweep.pruner)
+            train = functools.partial(train_folds, folds=folds, pruner=pruner, launcher=self.launcher, folder=folder)
         with _alone_in(folder), storage_errors(self._url):
             storage = open_storage(self._url)
-            study = create_study(storage, str(self.study_name), maximize=maximize, space=space, words=words)
+            study = create_study(
+                storage, str(self.study_name), maximize=maximize, space=space, words=words, folds=folds
+            )
             OmegaConf.save(self.config, folder / "multirun.yaml")
-            failed = self._run(study, space, fixed, others)
+            failed = self._run(study, space, fixed, others, train)
             _save_best(study, folder)
         if failed:
             numbers = ", ".join(map(str, failed))
@@ -79,10 +91,10 @@ class StudySweeper(OptunaSweeperImpl):
             )
 
     def _run(
-        self, study: Study, space: dict[str, BaseDistribution], fixed: dict[str, Any], others: list[str]
+        self, study: Study, space: dict[str, BaseDistribution], fixed: dict[str, Any], others: list[str], train: Train
     ) -> list[int]:
         """Trains batch by batch what is left to do; returns the trials that failed."""
-        done = len(study.get_trials(deepcopy=False, states=_DONE))
+        done = len(study.get_trials(deepcopy=False, states=DONE))
         half_done = [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
         study.sampler = self._make_sampler(space, 0)
         total = self.n_trials
@@ -95,25 +107,25 @@ class StudySweeper(OptunaSweeperImpl):
             study.tell(number, state=TrialState.FAIL)
         half_done, failed = half_done[:left], list[int]()
         while left > 0:
-            trials, words = list[Trial](), list[Sequence[str]]()
+            jobs = list[tuple[Trial, Sequence[str]]]()
             for _ in range(min(left, self.n_jobs)):
                 trial = _again(study, half_done.pop(0)) if half_done else study.ask()
                 study.sampler = self._make_sampler(space, trial.number)
                 (drawn,) = self._configure_trials([trial], space, fixed, others)
-                trials.append(trial)
-                words.append([*drawn, f"sweep.trial={trial.number}"])
-            assert self.launcher is not None
-            returns = self.launcher.launch(words, initial_job_idx=trials[0].number)
-            bad = [trial.number for trial, ret in zip(trials, returns, strict=True) if not _tell(study, trial, ret)]
+                jobs.append((trial, [*drawn, f"sweep.trial={trial.number}"]))
+            ends = train(study, jobs)
+            bad = [trial.number for (trial, _), end in zip(jobs, ends, strict=True) if not _tell(study, trial, end)]
             failed += bad
-            left -= len(trials)
-            if len(bad) / len(trials) > self.max_failure_rate:
-                log.error("stopped: %d of %d trials of a batch failed", len(bad), len(trials))
+            left -= len(jobs)
+            if len(bad) / len(jobs) > self.max_failure_rate:
+                log.error("stopped: %d of %d trials of a batch failed", len(bad), len(jobs))
                 break
         return failed
 
-    def _check(self, space: Mapping[str, BaseDistribution], fixed: Mapping[str, Any], others: list[str]) -> DictConfig:
-        """Composes jobs before any is run, which raises what is wrong with them; returns the first."""
+    def _check(
+        self, space: Mapping[str, BaseDistribution], fixed: Mapping[str, Any], others: list[str]
+    ) -> tuple[DictConfig, list[int]]:
+        """Composes jobs before any is run, which raises what is wrong with them; returns the first, and the folds."""
         first = {name: _values(drawn)[0] for name, drawn in space.items()} | dict(fixed)
         jobs = [first, *({**first, name: value} for name, drawn in space.items() for value in _values(drawn)[1:])]
         configs = [self._compose([*(f"{name}={value}" for name, value in job.items()), *others]) for job in jobs]
@@ -123,7 +135,8 @@ class StudySweeper(OptunaSweeperImpl):
             devices = config.trainer.devices
             if devices not in (1, "1") and not (OmegaConf.is_list(devices) and len(devices) == 1):
                 raise AnatomarkError(f"trainer.devices is {devices}; a job of a study trains on one, set it to 1")
-        return configs[0]
+        folds = [folds_of(config, searched=space, given=fixed) for config in configs]
+        return configs[0], folds[0]
 
     def _compose(self, words: list[str]) -> DictConfig:
         assert self.hydra_context is not None
@@ -173,25 +186,15 @@ def _again(study: Study, number: int) -> Trial:
     return Trial(study, storage.get_trial_id_from_study_id_trial_number(study_id, number))
 
 
-def _tell(study: Study, trial: Trial, ret: JobReturn) -> bool:
-    """Puts the end of a job into the study; whether it did not fail."""
-    value, state = None, TrialState.FAIL
-    if ret.status is JobStatus.COMPLETED and study.trials[trial.number].user_attrs.get(PRUNED_AT) is not None:
-        state = TrialState.PRUNED
-    elif ret.status is JobStatus.COMPLETED:
-        value = ret.return_value
-        if value is None or math.isnan(value):
-            log.error("failed: trial %d: its metric is %s; set monitor= to one that is logged", trial.number, value)
-            value = None
-        else:
-            state = TrialState.COMPLETE
+def _tell(study: Study, trial: Trial, end: Ending) -> bool:
+    """Puts the end of a trial into the study; whether it did not fail."""
     try:
-        study.tell(trial, value, state=state)
+        study.tell(trial, end.value, state=end.state)
     except RuntimeError as error:
         # A grid that is through asks an optimisation loop to stop, which there is none of, after the trial is stored.
         if not isinstance(study.sampler, GridSampler) or "Study.stop" not in str(error):
             raise
-    return state in _DONE
+    return end.state in DONE
 
 
 def _save_best(study: Study, folder: Path) -> None:
