@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from scipy.stats import kstest
 
-from anatomark.geometry.poses import draw_poses, rotations_from_angles, uniform_rotations
+from anatomark.geometry.poses import draw_poses, nearest_axes, rotations_from_angles, uniform_rotations
 from anatomark.types import AnatomarkError
 
 
@@ -62,3 +62,23 @@ def test_poses_are_uniform_within_their_limits_and_repeatable() -> None:
 def test_poses_that_cannot_be_are_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(AnatomarkError, match=message):
         draw_poses(1, centre=torch.zeros(3), generator=make_generator(), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_nearest_axes_are_those_of_the_grid_within_an_eighth_turn_or_so(seed: int, mirrored: bool) -> None:
+    direction, axes = uniform_rotations(2, generator=torch.Generator().manual_seed(seed))
+    direction = direction * torch.tensor([1.0, 1.0, -1.0 if mirrored else 1.0], dtype=torch.float64)
+    found = nearest_axes(direction, axes)
+    # Columns of the grid, each once, up to sign, and never mirrored against the others.
+    torch.testing.assert_close((direction.mT @ found).abs().sum(0), torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close((direction.mT @ found).abs().sum(1), torch.ones(3, dtype=torch.float64))
+    assert float(found.det()) == pytest.approx(float(axes.det()))
+    # The rotations of a cube leave no rotation further than 62.8 degrees away.
+    assert float((found.mT @ axes).trace()) >= 1 + 2 * math.cos(math.radians(62.8)) - 1e-3
+
+
+def test_axes_of_the_grid_itself_stay() -> None:
+    axes = uniform_rotations(1, generator=torch.Generator().manual_seed(0))[0]
+    shuffled = axes[:, [2, 0, 1]] * torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64)
+    torch.testing.assert_close(nearest_axes(shuffled, axes), axes)

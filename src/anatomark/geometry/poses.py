@@ -3,6 +3,7 @@
 Positions are voxels ``(i, j, k)``; the columns of a rotation are a patch's own i, j and k axis.
 """
 
+import itertools
 import math
 from typing import Literal, NamedTuple
 
@@ -82,6 +83,20 @@ def uniform_rotations(n: int, *, generator: torch.Generator) -> Float[Tensor, "n
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).view(n, 3, 3)
     # v + 2 w (q x v) + 2 q x (q x v), as a matrix.
     return torch.eye(3, dtype=torch.float64) + 2 * w * cross + 2 * cross @ cross
+
+
+def nearest_axes(direction: Float[Tensor, "3 3"], axes: Float[Tensor, "3 3"]) -> Float[Tensor, "3 3"]:
+    """The axes of a grid, in the order and with the signs that bring them nearest to others of their handedness.
+
+    Args:
+        direction: directions of the grid's axes as columns.
+        axes: the others, as columns; they are mirrored, or not, as the result then is.
+    """
+    signs = torch.tensor(list(itertools.product((1.0, -1.0), repeat=3)), dtype=direction.dtype)
+    orders = list(itertools.permutations(range(3)))
+    candidates = torch.cat([direction[:, list(order)] * signs[:, None] for order in orders])
+    alike = (candidates * axes).sum((1, 2))
+    return candidates[int(torch.where(candidates.det() * axes.det() > 0, alike, -torch.inf).argmax())]
 
 
 def _uniform(n: int, generator: torch.Generator) -> Tensor:

@@ -18,6 +18,7 @@ from anatomark.geometry.inertia import (
     rigid,
 )
 from anatomark.geometry.oblique import Patch, cut_patch, map_slices
+from anatomark.geometry.poses import nearest_axes
 from anatomark.geometry.volumes import Volume
 from anatomark.models.structure_alignment import Reference, SignSearch, nearest
 from anatomark.types import AnatomarkError
@@ -165,9 +166,11 @@ class StructureSearch:
     def _scan(self, segment: Segment, volume: Volume, axes: Float[Tensor, "3 3"]) -> Tensor | None:
         """The centre of the heaviest part of the whole volume; None where there is none."""
         direction = torch.tensor(volume.geometry.direction, dtype=torch.float64)
-        extent = (axes.mT @ direction).abs() @ torch.tensor(volume.geometry.size, dtype=torch.float64)
-        i, j, k = (int(count) for count in (extent - 1e-6).ceil())
-        field = self._cut(volume, volume.geometry.centre_mm, axes, size=(k, j, i))
+        # Along the volume's own grid: the box about a turned one is several times as large.
+        own = nearest_axes(direction, axes)
+        extent = (own.mT @ direction).abs() @ torch.tensor(volume.geometry.size, dtype=torch.float64)
+        i, j, k = (round(count) for count in extent.tolist())
+        field = self._cut(volume, volume.geometry.centre_mm, own, size=(k, j, i))
         lattice = self._segment(segment, field, stride=self.scan_stride)
         if not bool(lattice.any()):
             return None
