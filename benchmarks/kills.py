@@ -2,14 +2,15 @@
 
     OMP_NUM_THREADS=1 python benchmarks/kills.py [kills=20] [models=saliency,msen,...] [seed=0] [folder=PATH]
 
-Every model is trained and evaluated once without interruption on a few frames of its phantom. Then, model by model in
-turn, another process does the same and gets SIGKILL at a random moment of the training (three times out of four) or of
-the evaluation. The run is continued with ``resume=true``, or evaluated again, and compared: weights of every checkpoint
-bit by bit, every row of metrics.csv, the result, and after an evaluation every report and prediction. The saliency
-network gets its frames from processes that live through all epochs.
+Every model is trained and evaluated once without interruption on a small phantom. Then, model by model in turn, another
+process does the same and gets SIGKILL at a random moment of the training (three times out of four) or of the
+evaluation. The run is continued with ``resume=true``, or evaluated again, and compared: weights of every checkpoint bit
+by bit, every row of metrics.csv, the result, and after an evaluation every report and prediction but for the seconds that
+something took. The saliency network gets its frames from processes that live through all epochs.
 """
 
 import csv
+import json
 import os
 import random
 import runpy
@@ -33,22 +34,32 @@ import anatomark.evaluation.results
 import anatomark.loggers  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
-COMMON = ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "data.n_folds=3"]
+COMMON = ["trainer.accelerator=cpu", "trainer.enable_progress_bar=false"]
+FRAMES = ["data.n_folds=3", "data.source.n_subjects=6", "data.source.image_size=[112,144]"]
 WORKERS = ["data.num_workers=2", "data.cache=true"]
 MODELS = {
     "saliency": [
-        *("data.source.n_subjects=6", "data.source.frames_per_subject=2", "data.source.image_size=[112,144]"),
-        *("data.batch_size=2", "model.net.hidden=8", "model.tta=null", "epochs=4", "evaluator=[saliency]", *WORKERS),
+        *(*FRAMES, "data.source.frames_per_subject=2", *WORKERS),
+        *("data.batch_size=2", "model.net.hidden=8", "model.tta=null", "epochs=4", "evaluator=[saliency]"),
     ],
     "msen": [
-        *("data.source.n_subjects=6", "data.source.frames_per_clip=[6,8]", "data.source.image_size=[112,144]"),
-        *("data.batch_size=4", "data.sampling.batches=3", "cai.size=32", "cai.disc_resolution=16", "gaze_sigma_px=5"),
-        *("cai.dropout=0.2", "cai.pretrain_epochs=2", "epochs=4", "evaluator=[classification,saliency]"),
+        *(*FRAMES, "data.source.frames_per_clip=[6,8]", "data.batch_size=4", "data.sampling.batches=3"),
+        *("cai.size=32", "cai.disc_resolution=16", "gaze_sigma_px=5", "cai.dropout=0.2", "cai.pretrain_epochs=2"),
+        *("epochs=4", "evaluator=[classification,saliency]"),
     ],
     "soft_proposal": [
-        *("data.source.n_frames=84", "data.source.n_subjects=6", "data.source.image_size=[112,144]"),
-        *("data.batch_size=4", "data.sampling.draws=8", "toussaint.size=64", "epochs=3"),
-        "evaluator=[classification]",
+        *(*FRAMES, "data.source.n_frames=84", "data.batch_size=4", "data.sampling.draws=8", "toussaint.size=64"),
+        *("epochs=3", "evaluator=[classification]"),
+    ],
+    "shallow_unet": [
+        *("data.source.n_targets=2", "data.source.size=[56,56,48]", "data.source.spacing_mm=[0.5,0.5,0.5]"),
+        *("data.source.translation_mm=[2,2,2]", "data.source.rotation_deg=10", "wang.width=12", "wang.patch_size=28"),
+        *("data.batch_size=16", "data.steps=40", "data.validation_steps=1", "data.translation=4", "data.rotation=20"),
+        *("data.scale=0.05", "data.augmentation=null", "model.optimizer.lr=0.05", "model.scheduler.gamma=0.6"),
+        *("epochs=5", "model.search.scan_stride=2", "model.search.sign_stride=2", "model.search.tolerance_mm=0.5"),
+        *("evaluator.one_shot.spacing_mm=0.5", "evaluator.one_shot.naive=false", "trainer.precision=32-true"),
+        *("evaluator.one_shot.demons.shrink=[4]", "evaluator.one_shot.demons.iterations=[10]"),
+        *("evaluator.one_shot.registration.shrink=[4]", "evaluator.one_shot.registration.sigmas_mm=[1.0]"),
     ],
 }
 """Words of a training of seconds, by model."""
@@ -168,7 +179,8 @@ def differences(run: Path, whole: Path) -> list[str]:
     if (run / "report").exists():
         for file in (*(whole / "report").glob("*.json"), *(whole / "report").glob("*.csv")):
             # They name the run.
-            if file.read_text().replace(whole.name, run.name) != (run / "report" / file.name).read_text():
+            texts = file.read_text().replace(whole.name, run.name), (run / "report" / file.name).read_text()
+            if untimed(texts[0], file.suffix) != untimed(texts[1], file.suffix):
                 found.append(file.name)
         for file in (whole / "predictions").rglob("*.npz"):
             if not same_arrays(run / file.relative_to(whole), file):
@@ -197,7 +209,16 @@ def same_arrays(file: Path, other: Path) -> bool:
     if not file.exists():
         return False
     with np.load(file) as a, np.load(other) as b:
-        return set(a.files) == set(b.files) and all(np.array_equal(a[name], b[name]) for name in a.files)
+        names = [name for name in a.files if not name.startswith("seconds/")]
+        return set(a.files) == set(b.files) and all(np.array_equal(a[name], b[name]) for name in names)
+
+
+def untimed(text: str, suffix: str) -> Any:
+    """Content of a report without the seconds that something took."""
+    if suffix == ".json":
+        return json.loads(text, object_hook=lambda found: {key: found[key] for key in found if key != "seconds"})
+    rows = csv.DictReader(text.splitlines())
+    return [{name: row[name] for name in row if name not in ("s", "seconds")} for row in rows]
 
 
 def require(condition: bool, message: str) -> None:

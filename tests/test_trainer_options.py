@@ -4,6 +4,7 @@ import csv
 import shutil
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -43,7 +44,10 @@ def test_half_precision_and_pinned_memory_train_alike(commands: Commands, frames
 @pytest.mark.slow  # compiling takes a minute
 @pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")
-def test_a_compiled_network_trains_alike_and_is_saved_under_the_same_names(commands: Commands, frames: Path) -> None:
+def test_a_compiled_network_trains_alike_and_is_saved_under_the_same_names(
+    commands: Commands, frames: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' type checks cannot be compiled
     plain = commands.train(frames, "paths.run_dir=runs/plain")
     compiled = commands.train(frames, "compile=true", "paths.run_dir=runs/compiled")
     assert weights(compiled).keys() == weights(plain).keys()

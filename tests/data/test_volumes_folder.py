@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from refusal import refused
-from volumes_folder_fixture import change, drop, read_table, write_table, write_volumes
+from volumes_folder_fixture import VOLUMES, change, drop, read_table, write_table, write_volumes
 
 from anatomark.data.sources.mouse_ct import MouseCt
 from anatomark.data.volume_records import VolumeSource
@@ -53,6 +53,9 @@ def test_ids_are_text(folder: Path) -> None:
     change(folder, "ref", "subject_id", "012")
     record = VolumesFolder(root=folder)()[0]
     assert (record.key, record.subject) == ("007", "012")
+    for number, key in enumerate(VOLUMES):
+        change(folder, key, "volume_id", f"{number:03d}")
+    assert [record.key for record in VolumesFolder(root=folder)()] == ["000", "001", "002", "003"]
 
 
 def test_the_column_or_the_configuration_says_which_volumes_train_and_validate(folder: Path) -> None:

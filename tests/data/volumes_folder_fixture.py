@@ -11,7 +11,9 @@ from torch import Tensor
 from volume_fixture import grid, positions
 
 from anatomark.data.landmark_files import write_landmarks
+from anatomark.data.volume_datamodule import VolumeDataModule
 from anatomark.data.volumes import write_mask, write_volume
+from anatomark.data.volumes_folder import VolumesFolder
 from anatomark.geometry.volumes import Volume, VolumeGeometry
 
 SEMI_AXES_MM = torch.tensor([1.6, 2.1, 2.7], dtype=torch.float64)
@@ -91,3 +93,14 @@ def drop(root: Path, *columns: str) -> None:
 def rewrite(path: Path, geometry: VolumeGeometry, voxels: np.ndarray) -> None:
     """Writes other voxels into a volume of the folder."""
     write_volume(path, Volume(voxels=torch.from_numpy(voxels).float(), geometry=geometry))
+
+
+def module(root: Path, **changed: Any) -> VolumeDataModule:
+    options: dict[str, Any] = {"window": WINDOW, "patch_size": 24, "translation": 4.0, "batch_size": 6, "steps": 3}
+    return VolumeDataModule(root=root, source=VolumesFolder, **(options | {"validation_steps": 2} | changed))
+
+
+def ready(root: Path, **changed: Any) -> VolumeDataModule:
+    made = module(root, **changed)
+    made.setup()
+    return made

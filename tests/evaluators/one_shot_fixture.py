@@ -7,6 +7,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from anatomark.evaluators.one_shot import OneShotEvaluator
+from anatomark.evaluators.one_shot_patches import PatchRules
 from anatomark.geometry.volumes import Volume, VolumeGeometry
 from anatomark.registration.demons import DiffeomorphicDemons
 from anatomark.registration.volumes import VolumeRegistration
@@ -16,6 +17,7 @@ SPACING_MM = 0.75
 CENTRE = np.array([3.0, -20.0, 11.0])
 NAMES = ("apex", "base", "window", "top", "spiral", "crest")
 SEED = 4
+RULES = PatchRules(spacing_mm=SPACING_MM, margin_mm=2.0, region_margin_mm=0.5, weight_fade_mm=1.0)
 
 
 def blobs(seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813
 import torch
 from one_shot_fixture import (
     CENTRE,
     MOTION,
     NAMES,
+    RULES,
     SPACING_MM,
     Motion,
     evaluator,
@@ -27,16 +27,14 @@ from scipy.spatial.transform import Rotation
 
 from anatomark.data.landmark_files import read_landmarks
 from anatomark.evaluators.one_shot_alignment import posed_points
-from anatomark.evaluators.one_shot_patches import PatchRules, ReferencePatch, cut_reference, cut_target
-from anatomark.geometry.volumes import as_image
+from anatomark.evaluators.one_shot_patches import ReferencePatch, cut_reference
 from anatomark.report.page import describe_evaluation
 from anatomark.report.writer import write_reports
-from anatomark.types import AnatomarkError, Report
+from anatomark.types import Report
 from anatomark.volume_types import VolumePrediction, VolumeSample
 
 Pair = tuple[VolumeSample, VolumePrediction | None]
 STAGES = ["start", "localisation", "inertia", "rigid", "demons"]
-RULES = PatchRules(spacing_mm=SPACING_MM, margin_mm=2.0, region_margin_mm=0.5, weight_fade_mm=1.0)
 
 
 def without_landmarks(volume: VolumeSample) -> VolumeSample:
@@ -213,84 +211,6 @@ def test_without_demons_nothing_is_said_of_them() -> None:
     assert "folding" not in values["measures"]["good"]
     assert set(values["reliability"]["spearman"]) == {"correlation"}
     assert values["overall_mean_mm"] == values["stages"]["rigid"]["mean_mm"]
-
-
-def test_the_patch_is_cut_along_the_references_axes(patch: ReferencePatch) -> None:
-    whole = as_image(reference()["original"].voxels, reference()["original"].geometry)
-    np.testing.assert_allclose(patch.image.GetDirection(), whole.GetDirection())
-    shown = sitk.Resample(whole, patch.image, sitk.Transform(), sitk.sitkLinear)
-    np.testing.assert_allclose(sitk.GetArrayFromImage(patch.image), sitk.GetArrayFromImage(shown), atol=1e-5)
-    assert patch.volume_mm3 == pytest.approx(4 / 3 * np.pi * 4.5**3, rel=0.05)
-    size_mm = np.array(patch.image.GetSize()) * SPACING_MM
-    assert (np.abs(size_mm - (9 + 2 * RULES.margin_mm)) < 2.5 * SPACING_MM).all()
-
-
-def test_the_part_of_the_target_holds_the_posed_patch(patch: ReferencePatch) -> None:
-    volume, pose = target("good"), prediction("good")["pose"]
-    part = cut_target(volume, patch, pose)
-    posed = patch.points @ pose[:3, :3].numpy().T + pose[:3, 3].numpy()
-    index = np.array([part.TransformPhysicalPointToContinuousIndex(point) for point in posed.tolist()])
-    assert ((index > 0) & (index < np.array(part.GetSize()) - 1)).all()
-    original = as_image(volume["original"].voxels, volume["original"].geometry)
-    same = sitk.Resample(original, part, sitk.Transform(), sitk.sitkLinear)
-    np.testing.assert_allclose(sitk.GetArrayFromImage(part), sitk.GetArrayFromImage(same), atol=1e-4)
-
-
-def refused_reference(**changes: object) -> list[Pair]:
-    return [({**reference(), **changes}, None), (target("t"), lost("t"))]
-
-
-def far_landmark() -> dict[str, torch.Tensor]:
-    return named(CENTRE + landmarks()) | {"top": torch.tensor([100.0, 0.0, 0.0], dtype=torch.float64)}
-
-
-@pytest.mark.parametrize(
-    ("pairs", "says"),
-    [
-        (
-            lambda: refused_reference(landmarks=far_landmark()),
-            r"1 of 6 landmarks lie outside the patch .*top.*margin_mm",
-        ),
-        (lambda: refused_reference(landmarks={}), "has no landmarks"),
-        (lambda: [(target("t"), lost("t")), (reference(), None)], "no reference came before"),
-        (lambda: [(reference(), None)], "no target volume"),
-        (lambda: [(reference(), None), (target("t"), lost("t")), (target("t"), lost("t"))], "came twice"),
-        (
-            lambda: [(reference(), None), ({**target("t"), "landmarks": {"tip": torch.zeros(3)}}, lost("t"))],
-            "no landmark tip",
-        ),
-    ],
-)
-def test_streams_that_cannot_be_evaluated(pairs: object, says: str) -> None:
-    with pytest.raises(AnatomarkError, match=says):
-        evaluator()(pairs())  # type: ignore[operator]
-
-
-def test_a_reference_needs_a_structure() -> None:
-    bare = reference()
-    empty = bare["mask"]
-    with pytest.raises(AnatomarkError, match="mask is empty"):
-        cut_reference({**bare, "mask": type(empty)(voxels=0 * empty.voxels, geometry=empty.geometry)}, RULES)
-    del bare["mask"]
-    with pytest.raises(AnatomarkError, match="has no mask"):
-        cut_reference(bare, RULES)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"reliability": "spread"},
-        {"demons": None, "reliability": "jacobian"},
-        {"spacing_mm": 0.0},
-        {"mass_ratio": (3.0, 0.3)},
-        {"mass_ratio": (1.0,)},
-        {"min_correlation": float("nan")},
-        {"window_mm": 0.0},
-    ],
-)
-def test_options_that_cannot_be(changes: dict[str, object]) -> None:
-    with pytest.raises(AnatomarkError):
-        evaluator(**changes)
 
 
 def test_turned_by_hand() -> None:

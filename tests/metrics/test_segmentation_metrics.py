@@ -4,8 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, jaccard_score
 
-from anatomark.metrics.segmentation import SegmentationMetrics, dice, iou
-from anatomark.types import AnatomarkError
+from anatomark.metrics.segmentation import dice, iou
 
 
 def random_masks(n: int = 12, *, share: float = 0.4, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,18 +51,3 @@ def test_overlap_does_not_depend_on_place_order_or_company() -> None:
 def test_the_two_measure_the_same_thing() -> None:
     overlap = iou(*random_masks())
     torch.testing.assert_close(dice(*random_masks()), 2 * overlap / (1 + overlap))
-
-
-def test_the_metric_is_the_mean_over_frames_however_they_come() -> None:
-    predicted, truth = random_masks()
-    metric = SegmentationMetrics()
-    for part in (slice(0, 5), slice(5, 6), slice(6, 12)):
-        metric.update(predicted[part], truth[part])
-    found = metric.compute()
-    torch.testing.assert_close(found["dice"], dice(predicted, truth).mean())
-    torch.testing.assert_close(found["iou"], iou(predicted, truth).mean())
-    assert found["n_frames"] == 12
-    nothing = SegmentationMetrics()
-    nothing.update(predicted[:0], truth[:0])
-    with pytest.raises(AnatomarkError, match="no mask was scored; score at least one frame that has a mask"):
-        nothing.compute()

@@ -145,3 +145,13 @@ def test_without_a_search_volumes_are_refused() -> None:
     batch: VolumeBatch = {"volumes": [make_volume("b")], "reference": make_volume("a")}
     with pytest.raises(AnatomarkError, match=r"model\.search is null"):
         make_model().predict_step(batch, 0)
+
+
+def test_nan_is_no_absent_structure() -> None:
+    model = make_model(Threshold(), StructureSearch(patch_size=20, scan_stride=2))
+    batch: VolumeBatch = {"volumes": [make_volume("b")], "reference": make_volume("a")}
+    model.locate(batch)
+    model.net = Threshold()
+    model.net.forward = lambda image: torch.full_like(image, torch.nan)  # type: ignore[method-assign]
+    with pytest.raises(AnatomarkError, match="predicts NaN"):
+        model.locate(batch)

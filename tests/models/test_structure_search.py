@@ -108,6 +108,41 @@ def test_an_absent_structure_is_not_found() -> None:
     assert found["centres_mm"].shape == (0, 3)
 
 
+def test_larger_slices_come_fewer_at_a_time() -> None:
+    seen: list[torch.Size] = []
+
+    def watch(slices: Tensor) -> Tensor:
+        seen.append(slices.shape)
+        return see(slices)
+
+    search = make_search(batch_size=4)
+    reference = search.describe(see, make_sample(geometry((48, 48, 48)), centre=torch.zeros(3).double()))
+    search.find(watch, make_sample(geometry((60, 90, 70)), centre=torch.zeros(3).double()), reference)
+    assert max(shape.numel() for shape in seen) <= max(4 * 26 * 26, 70 * 90)
+    assert {n for n, height, width in seen if (height, width) == (26, 26)} == {4, 2}  # 26 slices by fours
+
+
+def test_a_structure_that_is_lost_once_aligned_has_no_mass() -> None:
+    search = make_search()
+    sample = make_sample(geometry((48, 48, 48)), centre=torch.zeros(3).double(), rotation=turns(1)[0], key="b")
+    reference = search.describe(see, make_sample(geometry((48, 48, 48)), centre=torch.zeros(3).double()))
+    expected = search.find(see, sample, reference)
+    n_rounds = len(expected["masses_mm3"]) - 1
+    calls = 0
+
+    def forget(slices: Tensor) -> Tensor:
+        nonlocal calls
+        calls += slices.shape[1:] == (26, 26)
+        return see(slices) if calls <= 3 * n_rounds else torch.zeros_like(slices)
+
+    found = search.find(forget, sample, reference)
+    assert bool(found["found"])
+    assert float(found["masses_mm3"][-1]) == 0
+    assert not found["maps"].any()
+    torch.testing.assert_close(found["centres_mm"][-1], found["centres_mm"][-2])
+    assert float((found["pose"] - expected["pose"]).norm()) < 1.5
+
+
 def test_the_reference_is_what_the_network_sees_not_the_mask() -> None:
     search = make_search()
     sample = make_sample(geometry((48, 48, 48)), centre=torch.zeros(3).double())

@@ -235,6 +235,7 @@ def test_shapes_have_the_distance_of_their_surface():
     ("change", "message"),
     [
         ({"n_targets": 0}, "n_targets is 0"),
+        ({"size": (48, 48)}, r"size is \[48, 48\]; give three numbers"),
         ({"translation_mm": (1.0, -1.0, 0.0)}, "translation_mm"),
         ({"translation_mm": (1.0, float("nan"), 0.0)}, "translation_mm"),
         ({"rotation_deg": 200.0}, "rotation_deg is 200"),

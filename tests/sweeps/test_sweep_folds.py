@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import pytest
@@ -21,6 +21,8 @@ from refused import assert_refused
 
 APP = "tests/sweeps/toy_app.py"
 LR = "model.optimizer.lr"
+MEDIAN = ["sweep.pruner.n_startup_trials=1"]
+HYPERBAND = ["sweep/pruner=hyperband", "sweep.pruner.max_resource=3"]
 SPACE = f"{LR}=tag(log,interval(1e-4,1e-0))"
 
 
@@ -29,7 +31,8 @@ class Killed(BaseException):
 
 
 def sweep(commands: Commands, *more: str) -> Ended:
-    return commands(APP, "-m", "--config-dir", str(CONF), "sweep=optuna", SPACE, "sweep.folds=3", *more)
+    three = [] if any(word.startswith("sweep.folds=") for word in more) else ["sweep.folds=3"]
+    return commands(APP, "-m", "--config-dir", str(CONF), "sweep=optuna", SPACE, *three, *more)
 
 
 def trials(folder: Path) -> list[FrozenTrial]:
@@ -40,6 +43,10 @@ def jobs(folder: Path) -> dict[str, int]:
     """Job -> the epochs that were trained in it, all sessions together."""
     paths = sorted(folder.glob("**/epochs.txt"))
     return {str(path.parent.relative_to(folder)): len(path.read_text().split()) for path in paths}
+
+
+def outcome(folder: Path) -> list[tuple[Any, ...]]:
+    return [(trial.params, trial.state, trial.value, trial.intermediate_values) for trial in trials(folder)]
 
 
 def truth(lr: float, fold: int) -> float:
@@ -78,7 +85,7 @@ def test_some_of_the_folds(commands: Commands, folder: Path) -> None:
 
 
 def test_hopeless_trials_end_between_folds(commands: Commands, folder: Path) -> None:
-    ended = sweep(commands, "hydra.sweeper.n_trials=10")
+    ended = sweep(commands, "hydra.sweeper.n_trials=8")
     assert ended.code == 0, ended.err
     found = trials(folder)
     trained = jobs(folder)
@@ -87,23 +94,13 @@ def test_hopeless_trials_end_between_folds(commands: Commands, folder: Path) -> 
         assert {job for job in trained if job.startswith(f"{trial.number}/")} == {
             f"{trial.number}/{fold}" for fold in range(n_folds)
         }
-        # Median of what the trials finished before it had after two folds; the first four are never stopped.
-        after_two = fmean(truth(trial.params[LR], fold) for fold in range(2))
+        # The first four are never stopped; then what is worse than the median after two folds is.
+        after_two = trial.intermediate_values[1]
         others = [other.intermediate_values[1] for other in found[: trial.number] if other.state is TrialState.COMPLETE]
-        hopeless = trial.number >= 4 and after_two > sorted(others)[len(others) // 2]
-        middle = len(others) % 2 == 0  # the median is then between two of them
-        if not middle:
-            assert (trial.state, n_folds) == ((TrialState.PRUNED, 2) if hopeless else (TrialState.COMPLETE, 3))
+        hopeless = trial.number >= 4 and after_two > median(others)
+        assert (trial.state, n_folds) == ((TrialState.PRUNED, 2) if hopeless else (TrialState.COMPLETE, 3))
     assert {trial.state for trial in found} == {TrialState.PRUNED, TrialState.COMPLETE}
     assert set(trained.values()) == {6}
-
-
-def test_hyperband_counts_folds(commands: Commands, folder: Path) -> None:
-    more = ["hydra.sweeper.n_trials=6", "sweep/pruner=hyperband"]
-    assert_refused(sweep(commands, *more), "sweep.pruner.max_resource is 6", "set it to 3")
-    ended = sweep(commands, *more, "sweep.pruner.max_resource=3")
-    assert ended.code == 0, ended.err
-    assert {trial.state for trial in trials(folder)} == {TrialState.PRUNED, TrialState.COMPLETE}
 
 
 def kill(patch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
@@ -118,14 +115,14 @@ def kill(patch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> None:
     patch.setattr(owner, name, until_killed)
 
 
-@pytest.mark.parametrize("more", [[], ["sweep/pruner=hyperband", "sweep.pruner.max_resource=3"]], ids=str)
+@pytest.mark.parametrize("more", [pytest.param(MEDIAN, marks=pytest.mark.slow), HYPERBAND], ids=str)
 def test_killed_between_folds_it_ends_as_if_it_had_not_been(commands: Commands, folder: Path, more: list[str]) -> None:
-    words = ["hydra.sweeper.n_trials=7", *more]
+    words = ["hydra.sweeper.n_trials=5", *more]
     places = [
         (BasicLauncher, "launch", 2),  # trial 0 has one fold
-        (folds, "is_hopeless", 4),  # the second fold of trial 1 is trained and reported, but not judged
-        (folds, "objective_of", 6),  # the last fold of trial 1 is trained, but not reported
-        (sweeper, "_tell", 3),  # the folds of another trial are trained, its study not told
+        (folds, "is_hopeless", 4),  # a fold of trial 1 is trained and reported, but not judged
+        (folds, "objective_of", 3),  # a fold is trained, but not reported
+        (sweeper, "_tell", 2),  # the folds of another trial are trained, its study not told
     ]
     for owner, name, call in places:
         with pytest.MonkeyPatch.context() as patch:
@@ -137,19 +134,14 @@ def test_killed_between_folds_it_ends_as_if_it_had_not_been(commands: Commands, 
     assert ended.code == 0, ended.err
     other = commands.folder / "other"
     assert sweep(commands, *words, "hydra.sweep.dir=other").code == 0
-    assert [(trial.params, trial.state, trial.value) for trial in trials(folder)] == [
-        (trial.params, trial.state, trial.value) for trial in trials(other)
-    ]
-    assert [trial.intermediate_values for trial in trials(folder)] == [
-        trial.intermediate_values for trial in trials(other)
-    ]
+    assert outcome(folder) == outcome(other)
+    assert {trial.state for trial in trials(folder)} == {TrialState.PRUNED, TrialState.COMPLETE}
     assert jobs(folder) == jobs(other)  # no finished fold was trained again
 
 
 def test_killed_inside_a_fold_only_that_one_is_trained_again(commands: Commands, folder: Path) -> None:
-    words = ["hydra.sweeper.n_trials=2", "fails=[]"]
+    words = ["hydra.sweeper.n_trials=2"]
     assert sweep(commands, *words).code == 0
-    whole = [(trial.params, trial.value) for trial in trials(folder)]
     with pytest.MonkeyPatch.context() as patch:
         kill(patch, math, "log10", 6 * 4 + 3)  # in the third epoch of the second fold of trial 1
         with pytest.raises(Killed):
@@ -159,7 +151,7 @@ def test_killed_inside_a_fold_only_that_one_is_trained_again(commands: Commands,
     ended = sweep(commands, *words, "hydra.sweep.dir=other")
     assert ended.code == 0, ended.err
     assert jobs(other) == {**jobs(folder), "1/1": 2 + 6}
-    assert [(trial.params, trial.value) for trial in trials(other)] == whole
+    assert outcome(folder) == outcome(other)
 
 
 def test_a_trial_with_a_failed_fold_has_failed(commands: Commands, folder: Path) -> None:
@@ -213,6 +205,7 @@ def test_a_study_keeps_its_folds(commands: Commands) -> None:
         (["sweep.folds=[0,3]"], ["sweep.folds is [0, 3]", "folds are 0 to 2"]),
         (["sweep.folds=[0,a]"], ["folds are 0 to 2"]),
         (["sweep.folds=5"], ["sweep.folds=5 and data.n_folds=3 differ", "data.n_folds=5"]),
+        (["sweep/pruner=hyperband"], ["sweep.pruner.max_resource is 6", "set it to 3"]),
         (["data.n_folds=3,5"], ["sweep.folds=3 and data.n_folds=5 differ"]),
         (["sweep.folds=[0,1],[0,2]"], ["sweep.folds cannot be searched"]),
         (["data.fold=0,1"], ["leave data.fold out"]),

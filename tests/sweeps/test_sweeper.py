@@ -185,20 +185,21 @@ def test_killed_anywhere_it_ends_as_if_it_had_not_been(commands: Commands, folde
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # three processes that load torch
 def test_killed_by_the_system_it_ends_as_if_it_had_not_been(commands: Commands, folder: Path) -> None:
-    for finished in (2, 7):
-        process = start(commands.folder, "hydra.sweeper.n_trials=12", "seconds=0.1")
+    for finished in (2, 5):
+        process = start(commands.folder, "hydra.sweeper.n_trials=8", "seconds=0.1")
         deadline = time.monotonic() + 240
         while len(list(folder.glob("*/result.json"))) < finished and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.15)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        assert len(list(folder.glob("*/result.json"))) in range(finished, 12)
-    ended = finish(start(commands.folder, "hydra.sweeper.n_trials=12", "seconds=0.1"))
+        assert len(list(folder.glob("*/result.json"))) in range(finished, 8)
+    ended = finish(start(commands.folder, "hydra.sweeper.n_trials=8", "seconds=0.1"))
     assert ended.code == 0, ended.err
-    assert len(trials(folder)) == 12
-    assert sweep(commands, "hydra.sweeper.n_trials=12", "hydra.sweep.dir=other").code == 0
+    assert len(trials(folder)) == 8
+    assert sweep(commands, "hydra.sweeper.n_trials=8", "hydra.sweep.dir=other").code == 0
     assert outcome(folder) == outcome(commands.folder / "other")
 
 
@@ -262,9 +263,9 @@ def test_joblib_trains_two_at_once(commands: Commands, folder: Path) -> None:
     assert "failed: 2 (" in ended.out
 
 
-def test_submitit_trains_in_processes_of_their_own(commands: Commands, folder: Path) -> None:
+def test_submitit_trains_in_a_process_of_its_own(commands: Commands, folder: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    ended = finish(start(commands.folder, "launcher=submitit_local", "hydra.sweeper.n_trials=2"))
+    ended = finish(start(commands.folder, "launcher=submitit_local", "hydra.sweeper.n_trials=1"))
     assert ended.code == 0, ended.err
-    assert [trial.state for trial in trials(folder)] == [TrialState.COMPLETE] * 2
-    assert epochs(folder) == {"0": 6, "1": 6}
+    assert [trial.state for trial in trials(folder)] == [TrialState.COMPLETE]
+    assert epochs(folder) == {"0": 6}

@@ -35,3 +35,22 @@ def test_a_pruned_training_is_a_run_that_says_so(commands: Commands, frames: Pat
     ended = commands("train.py", "-m", "sweep=optuna", *words, *hopeless)
     assert ended.code == 0, ended.err
     assert "1 of 1 trials are done" in ended.out
+
+
+@pytest.mark.slow
+def test_folds_of_a_trial_are_runs_like_any_other(commands: Commands, frames: Path) -> None:
+    words = [*small(frames), "hydra.sweep.dir=runs/sweep", "hydra.sweeper.n_trials=1", "sweep.folds=[0,2]"]
+    ended = commands("train.py", "-m", "sweep=optuna", *words)
+    assert ended.code == 0, ended.err
+    sweep = commands.folder / "runs" / "sweep"
+    (trial,) = optuna.load_study(study_name="study", storage=f"sqlite:///{sweep}/study.db").trials
+    folds = [sweep / "0" / fold for fold in "02"]
+    objectives = [json.loads((fold / "result.json").read_text())["objective"] for fold in folds]
+    assert trial.value == pytest.approx(sum(objectives) / 2)
+    assert [yaml.safe_load((fold / "config.yaml").read_text())["data"]["fold"] for fold in folds] == [0, 2]
+    ended = commands("evaluate.py", f"run=[{folds[0]},{folds[1]}]")
+    assert ended.code == 0, ended.err
+    ended = commands("collect.py", f"sweep={sweep}")
+    assert ended.code == 0, ended.err
+    (group,) = json.loads((sweep / "collected" / "collected.json").read_text())["groups"]
+    assert group["jobs"] == ["0/0", "0/2"]

@@ -124,16 +124,11 @@ class FrameDataset(Dataset[Sample]):
         return sample if self.transform is None else self.transform(sample)
 
     def _decoded(self, index: int) -> tuple[GreyImage, Mask | None]:
-        if self._cached is None:
-            return _decode(self.records[index])
-        if index not in self._cached:
-            self._cached[index] = _decode(self.records[index])
-        return self._cached[index]
-
-
-def _decode(record: FrameRecord) -> tuple[GreyImage, Mask | None]:
-    image = read_grey(record)
-    return image, None if record.mask is None else record.mask((image.shape[1], image.shape[0]))
+        record, kept = self.records[index], {} if self._cached is None else self._cached
+        if index not in kept:
+            image = read_grey(record)
+            kept[index] = image, None if record.mask is None else record.mask((image.shape[1], image.shape[0]))
+        return kept[index]
 
 
 def read_image(file: Path, *, mode: str | None = None) -> np.ndarray:

@@ -18,7 +18,10 @@ COLUMNS = {
     "boxes": ("frame_id", "name", "x0_px", "y0_px", "x1_px", "y1_px"),
     "ellipses": ("frame_id", "x_px", "y_px", "semi_major_px", "semi_minor_px", "angle_deg"),
 }
-TEXT_COLUMNS = ("frame_id", "subject_id", "clip_id", "file", "name", "plane", "label", "also", "split", "valid", "mask")
+TEXT_COLUMNS = (
+    *("frame_id", "volume_id", "subject_id", "clip_id", "name", "plane", "label", "also", "split", "valid"),
+    *("file", "mask", "landmarks", "second_rater"),
+)
 SEPARATOR = ";"
 """Between the names of ``also``."""
 LOSSY = (".jpg", ".jpeg")
@@ -193,12 +196,10 @@ def _check_also(path: Path, frames: pd.DataFrame) -> None:
 
 def _check_shown(path: Path, frames: pd.DataFrame) -> None:
     """Refuses frames of recorded clips that do not say, in order, when they were shown."""
+    remedy = "say when each frame was shown, ms from the clip's start"
     if "t_ms" not in frames:
-        raise AnatomarkError(
-            f"{path} lacks the column t_ms: gaze.csv goes by clip, so say when each frame was shown, ms from the clip's"
-            " start"
-        )
-    refuse(path, frames, frames["t_ms"].isna(), "t_ms", "say when the frame was shown, ms from the clip's start")
+        raise AnatomarkError(f"{path} lacks the column t_ms: gaze.csv goes by clip, so {remedy}")
+    refuse(path, frames, frames["t_ms"].isna(), "t_ms", remedy)
     stuck = frames.groupby("clip_id", sort=False)["t_ms"].diff() <= 0
     refuse(path, frames, stuck, "t_ms", "it must increase from frame to frame of a clip; sort the rows or correct it")
 
@@ -207,12 +208,10 @@ def _parse(path: Path) -> pd.DataFrame | None:
     """The table as text, or None if there is none."""
     if not path.is_file():
         return None
-    text = dict.fromkeys(TEXT_COLUMNS, str)
+    text, gaps = dict.fromkeys(TEXT_COLUMNS, str), ["", "nan", "NaN"]
     try:
         # Blank lines are dropped later, so that the index still counts the lines of the file.
-        table = pd.read_csv(
-            path, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"], skip_blank_lines=False
-        )
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=gaps, skip_blank_lines=False)
     except ValueError as error:
         problem = str(error).splitlines()[0]
         raise AnatomarkError(f"{path} is no readable table ({problem}); save it as comma-separated text") from error

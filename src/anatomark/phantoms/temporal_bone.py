@@ -75,6 +75,9 @@ class TemporalBonePhantom(PhantomOnDisk[RawVolume, VolumeRecord]):
         workers: int | None = None,
     ) -> None:
         super().__init__(root, n_subjects=2 + n_targets, seed=seed, workers=workers)
+        for key, numbers in (("size", size), ("spacing_mm", spacing_mm), ("resolution_mm", resolution_mm)):
+            if len(numbers) != 3:
+                raise AnatomarkError(f"{key} is {list(numbers)}; give three numbers, along i, j and k")
         self.scanner = CTScanner(
             size=(size[0], size[1], size[2]),
             spacing_mm=(spacing_mm[0], spacing_mm[1], spacing_mm[2]),

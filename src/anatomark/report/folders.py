@@ -3,17 +3,23 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from uuid import uuid4
 
 from anatomark.types import AnatomarkError
+
+UNIQUE = "[0-9a-f]" * 8
+"""Pattern of what tells apart the folders that are being written."""
 
 
 @contextmanager
 def replaced_folder(folder: Path, *, mark: str, kind: str) -> Iterator[Path]:
     """Gives an empty folder to fill, which takes the place of ``folder`` when the block ends without an error.
 
-    An error leaves what was there.
+    An error leaves what was there. What a process that was killed left is cleared up first: its unfinished folder is
+    removed, and where it had moved the earlier folder away, that is put back. Two processes may therefore not write the
+    same folder at once.
 
     Args:
         folder: folder to write.
@@ -23,6 +29,7 @@ def replaced_folder(folder: Path, *, mark: str, kind: str) -> Iterator[Path]:
     Raises:
         AnatomarkError: ``folder`` exists and is neither empty nor of its kind.
     """
+    _clear_up(folder)
     # The folder is about to be deleted and written anew; that must never hit somebody's data.
     if folder.exists() and not (folder.is_dir() and ((folder / mark).exists() or not any(folder.iterdir()))):
         raise AnatomarkError(f"{folder} exists and is no {kind} (no {mark}); choose another folder or remove it")
@@ -41,3 +48,14 @@ def replaced_folder(folder: Path, *, mark: str, kind: str) -> Iterator[Path]:
         for leftover in (fresh, old):
             if leftover.exists():
                 shutil.rmtree(leftover)
+
+
+def _clear_up(folder: Path) -> None:
+    """Puts back and removes what killed processes left beside a folder."""
+    for old in sorted(folder.parent.glob(f".{escape(folder.name)}.old-{UNIQUE}")):
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(folder)
+    for fresh in folder.parent.glob(f".{escape(folder.name)}.new-{UNIQUE}"):
+        shutil.rmtree(fresh)

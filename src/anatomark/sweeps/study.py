@@ -1,6 +1,5 @@
 """The study of a sweep: where it is stored, and whether it is the one that the command line asks for."""
 
-import copy
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
 
 PRUNED_AT = "pruned_at_epoch"  # user attribute of a trial whose job was stopped; null while it goes on
+_JUDGED = "hopeless_after"  # user attribute of a trial: step -> what the pruner said of it
 _SPACE, _WORDS, _FOLDS = "search_space", "fixed_words", "folds"
 _JOURNAL = "journal://"
 # Keys that say how a sweep is run, not what its trials are.
@@ -125,8 +125,13 @@ def _differences(stored: Mapping[str, object], wanted: Mapping[str, object]) -> 
 
 
 def is_hopeless(study: Study, pruner: "BasePruner", trial_id: int, step: int) -> bool:
-    """Whether a pruner ends a trial after a step, such as an epoch, that was reported to the study."""
-    trial = copy.deepcopy(study._storage.get_trial(trial_id))
-    # Without the steps that a killed sweep had reached.
-    trial.intermediate_values = {at: value for at, value in trial.intermediate_values.items() if at <= step}
-    return bool(pruner.prune(study, trial))
+    """Whether a pruner ends a trial after a step, such as an epoch, that was reported to the study.
+
+    Where a killed sweep had come further, what the pruner said then counts: Hyperband judges every step only once.
+    """
+    trial = study._storage.get_trial(trial_id)
+    judged: dict[str, bool] = trial.user_attrs.get(_JUDGED, {})
+    if str(step) not in judged:
+        judged = {**judged, str(step): bool(pruner.prune(study, trial))}
+        study._storage.set_trial_user_attr(trial_id, _JUDGED, judged)
+    return judged[str(step)]
