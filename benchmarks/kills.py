@@ -5,8 +5,8 @@
 Every model is trained and evaluated once without interruption on a small phantom. Then, model by model in turn, another
 process does the same and gets SIGKILL at a random moment of the training (three times out of four) or of the
 evaluation. The run is continued with ``resume=true``, or evaluated again, and compared: weights of every checkpoint bit
-by bit, every row of metrics.csv, the result, and after an evaluation every report and prediction but for the seconds that
-something took. The saliency network gets its frames from processes that live through all epochs.
+by bit, every row of metrics.csv, the result, and after an evaluation every report and prediction but for the seconds
+they name. The saliency network gets its frames from processes that live through all epochs.
 """
 
 import csv
@@ -218,7 +218,7 @@ def untimed(text: str, suffix: str) -> Any:
     if suffix == ".json":
         return json.loads(text, object_hook=lambda found: {key: found[key] for key in found if key != "seconds"})
     rows = csv.DictReader(text.splitlines())
-    return [{name: row[name] for name in row if name not in ("s", "seconds")} for row in rows]
+    return [{name: row[name] for name in row if not name.startswith("seconds")} for row in rows]
 
 
 def require(condition: bool, message: str) -> None:
