@@ -75,7 +75,7 @@ def test_keys_do_not_collide(tmp_path: Path) -> None:
 
 
 def test_a_missing_prediction_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AnatomarkError, match="no prediction of frame s9_TC; evaluate the run again"):
+    with pytest.raises(AnatomarkError, match="no prediction of s9_TC; evaluate the run again"):
         load_prediction(tmp_path, "s9_TC", run="r")
 
 

@@ -186,8 +186,8 @@ def test_displacement_has_the_strength_that_is_asked_for():
 
 def test_poses_are_drawn_as_asked():
     still = phantom(n_targets=20, size=(96, 96, 72), translation_mm=(0.0, 0.0, 0.0), rotation_deg=0.0)
-    usual = phantom(n_targets=20, size=(96, 96, 72))
-    anywhere = phantom(n_targets=20, size=(96, 96, 72), translation_mm=None, rotation_deg=30.0)
+    usual = phantom(n_targets=20, size=(96, 96, 72), translation_mm=(8.0, 8.0, 6.0), rotation_deg=12.0)
+    anywhere = phantom(n_targets=20, size=(96, 96, 72))
     moved, turned = {}, {}
     for name, made in (("still", still), ("usual", usual), ("anywhere", anywhere)):
         poses = [made.deformation(subject) for subject in range(22)]
