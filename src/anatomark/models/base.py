@@ -89,6 +89,11 @@ class BaseModel(pl.LightningModule):
         """The probabilities of the classes."""
         return logits.softmax(1) if self.activation == "softmax" else logits.sigmoid()
 
+    def log_loss(self, loss: Tensor, batch: Batch) -> None:
+        """Logs the training loss of a batch, which makes the mean of the epoch over all devices."""
+        n = len(batch["image"])
+        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=n, sync_dist=True)
+
     @abstractmethod
     def score(self, stage: str, batch: Batch) -> None:
         """Adds a batch to the scores of a stage, "val" or "test"."""

@@ -47,15 +47,7 @@ class ClassifierModel(BaseModel):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         loss = self._loss(self._classify(batch), batch)
-        self.log(
-            "train/loss",
-            loss,
-            prog_bar=True,
-            on_step=False,
-            on_epoch=True,
-            batch_size=len(batch["image"]),
-            sync_dist=True,
-        )
+        self.log_loss(loss, batch)
         return loss
 
     def forward(self, image: Float[Tensor, "b 1 height width"]) -> MapOutput:

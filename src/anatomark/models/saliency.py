@@ -53,9 +53,7 @@ class SaliencyModel(BaseModel):
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         logits = self.net(self._network_input(batch["image"])).logits
         loss = density_kl(logits, self._target(batch, self.stride))
-        self.log(
-            "train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(logits), sync_dist=True
-        )
+        self.log_loss(loss, batch)
         return loss
 
     def forward(self, image: Float[Tensor, "b c height width"]) -> MapOutput:

@@ -36,7 +36,7 @@ class SegmentationModel(BaseModel):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
         loss = mask_loss(self.net(batch["image"]), batch)
-        self.log("train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(batch["image"]))
+        self.log_loss(loss, batch)
         return loss
 
     def forward(self, image: Float[Tensor, "b 1 height width"]) -> MapOutput:
