@@ -14,7 +14,7 @@ import yaml
 
 from commands import Commands, small
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(wandb|tensorboard|google|mlflow|sqlalchemy).*")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:(wandb|tensorboard|google).*")
 
 
 @pytest.fixture(autouse=True)

@@ -91,7 +91,6 @@ def test_wandb_offline_gets_numbers_and_figures(tmp_path: Path, monkeypatch: pyt
     assert {path.name.split("_")[0] for path in pictures} == {"Chart", "Picture"}
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:(mlflow|sqlalchemy).*")
 def test_mlflow_gets_numbers_figures_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
