@@ -6,8 +6,7 @@
 maximum 1.
 """
 
-from collections.abc import Callable
-from time import perf_counter
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from anatomark.geometry.attention import render_map
+from timing import best_seconds
 
 SIDE, SIGMA, N_FIXATIONS, N_FRAMES = 240, 30.0, 40, 64
 TRUNCATE = 4.0
@@ -44,21 +44,12 @@ def render_ours(fixations: Tensor) -> np.ndarray:
     return render_map(fixations, size=(SIDE, SIDE), sigma=SIGMA, weighting="equal").numpy()
 
 
-def best_seconds(render: Callable[[Tensor], np.ndarray], fixations: Tensor) -> float:
-    """Shortest of some runs after one to warm up."""
-    render(fixations)
-    seconds = []
-    for _ in range(REPEATS):
-        start = perf_counter()
-        render(fixations)
-        seconds.append(perf_counter() - start)
-    return min(seconds)
-
-
 def main() -> None:
     torch.set_num_threads(1)
     fixations = make_fixations()
-    ours, theirs = best_seconds(render_ours, fixations), best_seconds(render_with_scipy, fixations)
+    ours, theirs = (
+        best_seconds(partial(render, fixations), repeats=REPEATS) for render in (render_ours, render_with_scipy)
+    )
     print(f"anatomark {1000 * ours:8.2f} ms per batch")
     print(f"SciPy     {1000 * theirs:8.2f} ms per batch")
     print(f"ratio     {theirs / ours:8.1f} x")

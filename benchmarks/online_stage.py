@@ -6,9 +6,6 @@ One round of the search: a patch of 50^3 voxels is cut at a pose, the U-Net of t
 weights) sees its 150 slices along three axes, and their product is taken. Two CPU threads, float32 and bfloat16.
 """
 
-from collections.abc import Callable
-from time import perf_counter
-
 import torch
 from torch import Tensor
 
@@ -16,20 +13,10 @@ from anatomark.geometry.inertia import joint_probability
 from anatomark.geometry.oblique import map_slices, sample_patch
 from anatomark.geometry.poses import uniform_rotations
 from anatomark.nets.unet import ShallowUNet
+from timing import best_seconds
 
 SHAPE, SIDE, WIDTH, BATCH = (90, 96, 96), 50, 32, 32
 REPEATS = 3
-
-
-def best_seconds(call: Callable[[], object]) -> float:
-    """Shortest of some runs after one to warm up."""
-    call()
-    seconds = []
-    for _ in range(REPEATS):
-        start = perf_counter()
-        call()
-        seconds.append(perf_counter() - start)
-    return min(seconds)
 
 
 def main() -> None:
@@ -54,12 +41,14 @@ def main() -> None:
         return joint_probability(torch.stack(seen))
 
     with torch.inference_mode():
-        cut = best_seconds(lambda: sample_patch(volume, centre, rotation, size=(SIDE,) * 3, outside=0.0))
+        cut = best_seconds(
+            lambda: sample_patch(volume, centre, rotation, size=(SIDE,) * 3, outside=0.0), repeats=REPEATS
+        )
         print(f"cutting the patch             {1000 * cut:7.1f} ms")
         for name, half in (("float32", False), ("bfloat16", True)):
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                own = best_seconds(lambda: one_round(BATCH))
-                peer = best_seconds(by_slices)
+                own = best_seconds(lambda: one_round(BATCH), repeats=REPEATS)
+                peer = best_seconds(by_slices, repeats=REPEATS)
             print(f"{name}: batches of {BATCH} {1000 * own:9.1f} ms per round; slice by slice {1000 * peer:9.1f} ms,")
             print(f"    {peer / own:.2f} x")
         difference = (one_round(BATCH) - by_slices()).abs().max()

@@ -3,8 +3,7 @@
 Run: ``python benchmarks/peaks.py``
 """
 
-import time
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from skimage.feature import peak_local_max
 from torch import Tensor
 
 from anatomark.geometry.peaks import find_peaks
+from timing import best_seconds
 
 BATCH, HEIGHT, WIDTH = 64, 28, 36
 MIN_DISTANCE, THRESHOLD = 2, 0.1
@@ -55,16 +55,6 @@ def peers(maps: Tensor) -> set[tuple[int, int, int]]:
     }
 
 
-def best_time(call: Callable[[Tensor], object], maps: Tensor) -> float:
-    """Seconds of the fastest of several calls."""
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        call(maps)
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def main() -> None:
     for name, maps in {
         "sums of Gaussians": saliency_like_maps(0),
@@ -73,7 +63,7 @@ def main() -> None:
         found = ours(maps)
         if found != peers(maps):
             raise SystemExit(f"{name}: the two sets of peaks differ")
-        our_time, peer_time = best_time(ours, maps), best_time(peers, maps)
+        our_time, peer_time = (best_seconds(partial(find, maps), repeats=REPEATS) for find in (ours, peers))
         print(
             f"peaks, {BATCH} x {HEIGHT} x {WIDTH}, {name}: {len(found)} peaks, identical sets; "
             f"anatomark {our_time * 1e3:.2f} ms, scikit-image {peer_time * 1e3:.2f} ms, "

@@ -8,8 +8,6 @@ compared where it is installed (pip install opencv-python-headless).
 """
 
 import importlib
-from collections.abc import Callable
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from anatomark.geometry.polar import to_polar
 from anatomark.types import PolarGrid
+from timing import best_seconds
 
 SIDE, N_FRAMES = 224, 32
 REPEATS = 7
@@ -71,21 +70,10 @@ def ours(images: Tensor, grids: list[PolarGrid]) -> np.ndarray:
     return to_polar(images, grids)[:, 0].numpy()
 
 
-def best_seconds(transform: Callable[[], np.ndarray]) -> float:
-    """Shortest of some runs after one to warm up."""
-    transform()
-    seconds = []
-    for _ in range(REPEATS):
-        start = perf_counter()
-        transform()
-        seconds.append(perf_counter() - start)
-    return min(seconds)
-
-
 def main() -> None:
     torch.set_num_threads(1)
     images, grids = make_frames()
-    reference, own = ours(images, grids), best_seconds(lambda: ours(images, grids))
+    reference, own = ours(images, grids), best_seconds(lambda: ours(images, grids), repeats=REPEATS)
     print(f"anatomark    {1000 * own:8.1f} ms per batch")
     peers = {"scikit-image": with_skimage}
     try:
@@ -96,7 +84,7 @@ def main() -> None:
         print("OpenCV       is not installed")
     inside = np.stack([np.all([np.stack(xy) > 1, np.stack(xy) < SIDE - 2], axis=(0, 1)) for xy in map(sources, grids)])
     for name, transform in peers.items():
-        theirs = best_seconds(lambda transform=transform: transform(images, grids))  # type: ignore[misc]
+        theirs = best_seconds(lambda transform=transform: transform(images, grids), repeats=REPEATS)  # type: ignore[misc]
         off = np.abs(transform(images, grids) - reference)[inside].max()
         print(f"{name:<12} {1000 * theirs:8.1f} ms per batch, {theirs / own:5.1f} x; largest difference {off:.1e}")
     # Some versions of OpenCV round positions to 1/32 px: up to half of that per axis, times the steepest slope.

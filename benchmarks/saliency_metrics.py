@@ -22,6 +22,7 @@ from torch import Tensor
 from anatomark.geometry.attention import render_density
 from anatomark.metrics.auc import auc_judd
 from anatomark.metrics.saliency import cc, kld, nss, sim
+from timing import best_seconds
 
 N_FRAMES, BATCH, SIDE, N_FIXATIONS, SIGMA = 64, 16, 240, 40, 30.0
 EPS = 2.2204e-16
@@ -77,29 +78,18 @@ def one_by_one(score: Score, maps: Tensor, target: Tensor, fixations: Tensor) ->
     return np.array([score(*frame) for frame in zip(maps.numpy(), target.numpy(), pixels, strict=True)])
 
 
-def best_seconds(call: Callable[[], Values]) -> float:
-    """Shortest of some runs after one to warm up."""
-    call()
-    seconds = []
-    for _ in range(REPEATS):
-        start = process_time()
-        call()
-        seconds.append(process_time() - start)
-    return min(seconds)
-
-
 def main() -> None:
     torch.set_num_threads(1)
     frames = make_frames()
     peers: dict[str, Score] = {"NumPy": score_with_numpy}
     if importlib.util.find_spec("pysaliency") is not None:
         peers = {"pysaliency": score_with_pysaliency, **peers}
-    found, seconds = ours(*frames), best_seconds(lambda: ours(*frames))
+    found, seconds = ours(*frames), best_seconds(lambda: ours(*frames), repeats=REPEATS, timer=process_time)
     print(f"anatomark  {1000 * seconds:8.1f} ms")
     for name, score in peers.items():
         expected = one_by_one(score, *frames)
         difference = np.abs(found - expected).max(axis=0)
-        peer_seconds = best_seconds(lambda score=score: one_by_one(score, *frames))
+        peer_seconds = best_seconds(lambda score=score: one_by_one(score, *frames), repeats=REPEATS, timer=process_time)
         print(f"{name:10} {1000 * peer_seconds:8.1f} ms, ratio {peer_seconds / seconds:.1f} x")
         print(
             "           largest differences: "

@@ -8,9 +8,6 @@ the first peer resamples the patch of 100^3 voxels around the slice. The second 
 slice. The last line is a whole patch, all of whose slices are used. With a GPU, the first line is measured there too.
 """
 
-from collections.abc import Callable
-from time import perf_counter
-
 import numpy as np
 import SimpleITK
 import torch
@@ -18,6 +15,7 @@ from torch import Tensor
 
 from anatomark.geometry.oblique import sample_patch, sample_slices
 from anatomark.geometry.poses import Poses, draw_poses
+from timing import best_seconds
 
 SHAPE, SIDE, N_SLICES = (160, 256, 256), 100, 32
 CENTRE = torch.tensor([127.5, 127.5, 79.5], dtype=torch.float64)
@@ -60,17 +58,6 @@ def ours(volume: Tensor, poses: Poses) -> Tensor:
     return sample_slices(volume, *poses, axis=0, offsets=torch.zeros(N_SLICES), size=(SIDE, SIDE), outside=0.0)
 
 
-def best_seconds(call: Callable[[], object]) -> float:
-    """Shortest of some runs after one to warm up."""
-    call()
-    seconds = []
-    for _ in range(REPEATS):
-        start = perf_counter()
-        call()
-        seconds.append(perf_counter() - start)
-    return min(seconds)
-
-
 def on_gpu(volume: Tensor, poses: Poses) -> float:
     """Seconds of a batch on the GPU, the volume lying there."""
     resident = volume.cuda()
@@ -79,7 +66,7 @@ def on_gpu(volume: Tensor, poses: Poses) -> float:
         ours(resident, poses)
         torch.cuda.synchronize()
 
-    return best_seconds(call)
+    return best_seconds(call, repeats=REPEATS)
 
 
 def main() -> None:
@@ -89,16 +76,16 @@ def main() -> None:
     images = [SimpleITK.GetImageFromArray(channel.numpy()) for channel in volume]
     poses = draw_poses(N_SLICES, centre=CENTRE, rotation="full", generator=torch.Generator().manual_seed(1))
 
-    own = best_seconds(lambda: ours(volume, poses)) / N_SLICES
+    own = best_seconds(lambda: ours(volume, poses), repeats=REPEATS) / N_SLICES
     print(f"anatomark                    {1000 * own:8.2f} ms per slice of image and mask")
     if torch.cuda.is_available():
         print(f"anatomark on the GPU         {1000 * on_gpu(volume, poses) / N_SLICES:8.4f} ms")
-    patch = best_seconds(lambda: resample_all(images, poses, SIDE, N_PATCHES)) / N_PATCHES
+    patch = best_seconds(lambda: resample_all(images, poses, SIDE, N_PATCHES), repeats=REPEATS) / N_PATCHES
     print(f"SimpleITK, patch per pose    {1000 * patch:8.2f} ms, {patch / own:6.1f} x")
-    alone = best_seconds(lambda: resample_all(images, poses, 1, N_SLICES)) / N_SLICES
+    alone = best_seconds(lambda: resample_all(images, poses, 1, N_SLICES), repeats=REPEATS) / N_SLICES
     print(f"SimpleITK, slice per pose    {1000 * alone:8.2f} ms, {alone / own:6.1f} x")
     pose = (poses.centres[0], poses.rotations[0])
-    whole = best_seconds(lambda: sample_patch(volume, *pose, size=(SIDE,) * 3, outside=0.0))
+    whole = best_seconds(lambda: sample_patch(volume, *pose, size=(SIDE,) * 3, outside=0.0), repeats=REPEATS)
     print(f"a whole patch: anatomark {1000 * whole:.0f} ms, SimpleITK {1000 * patch:.0f} ms, {patch / whole:.1f} x")
 
     cut = resample_all(images, poses, 1, N_SLICES)[:, :, 0]

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import BasePredictionWriter
 
+from anatomark.subjects import Record
 from anatomark.types import AnatomarkError, Prediction, Sample
 from anatomark.volume_types import VolumePrediction
 
@@ -92,20 +93,6 @@ class PredictionWriter(BasePredictionWriter):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         shutil.rmtree(self.unfinished, ignore_errors=True)
-
-
-@runtime_checkable
-class Record(Protocol):
-    """What is known of a frame or volume before it is read."""
-
-    @property
-    def key(self) -> str: ...
-
-    @property
-    def subject(self) -> str: ...
-
-    @property
-    def split(self) -> str | None: ...
 
 
 @runtime_checkable

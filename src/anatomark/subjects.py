@@ -13,16 +13,26 @@ _SEEN = {"train": "trained on", "val": "validated on"}
 
 
 @runtime_checkable
-class OfSubject(Protocol):
-    """A frame or volume of somebody."""
+class Record(Protocol):
+    """What is known of a frame or volume before it is read."""
+
+    @property
+    def key(self) -> str:
+        """Unique id."""
+        ...
 
     @property
     def subject(self) -> str:
         """Id of the person scanned."""
         ...
 
+    @property
+    def split(self) -> str | None:
+        """Train, val or test; None before the data set is split."""
+        ...
 
-Records = Mapping[str, Sequence[OfSubject]]
+
+Records = Mapping[str, Sequence[Record]]
 """The frames or volumes of "train", "val" and "test"."""
 
 

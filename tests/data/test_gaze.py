@@ -24,7 +24,7 @@ def recording(*parts, period=PERIOD):
 
 
 def slow_reference(gaze, t, xy, valid):
-    """METHODS 3.4 sample by sample, for one recording."""
+    """The filter's rules sample by sample, for one recording."""
 
     def angle(p, q):
         width, height = gaze.screen.resolution_px

@@ -40,6 +40,19 @@ def test_the_patch_is_cut_along_the_references_axes(patch: ReferencePatch) -> No
     assert (np.abs(size_mm - (9 + 2 * RULES.margin_mm)) < 2.5 * SPACING_MM).all()
 
 
+def test_the_region_is_the_mask_with_its_margin(patch: ReferencePatch) -> None:
+    k, j, i = (index.ravel() for index in np.indices(patch.image.GetSize()[::-1]))
+    places = [patch.image.TransformIndexToPhysicalPoint(index) for index in np.stack([i, j, k], axis=1).tolist()]
+    distance_mm = np.linalg.norm(np.array(places) - CENTRE, axis=1)
+    region, weight = (sitk.GetArrayFromImage(image).ravel() for image in (patch.region, patch.weight))
+    # The mask is a ball of 4.5 mm, and a voxel's centre lies within half its diagonal of the mask's edge.
+    rounding, edge = SPACING_MM * np.sqrt(3) / 2, 4.5 + RULES.region_margin_mm
+    assert region[distance_mm < edge - rounding].all()
+    assert not region[distance_mm > edge + rounding].any()
+    assert (weight[distance_mm > edge + RULES.weight_fade_mm + rounding] == 0).all()
+    np.testing.assert_array_equal(region > 0, weight == 1)
+
+
 def test_the_part_of_the_target_holds_the_posed_patch(patch: ReferencePatch) -> None:
     volume, pose = target("good"), prediction("good")["pose"]
     part = cut_target(volume, patch, pose)

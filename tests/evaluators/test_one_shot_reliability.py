@@ -6,6 +6,7 @@ import SimpleITK as sitk  # noqa: N813
 from scipy.stats import rankdata
 
 from anatomark.evaluators.one_shot_reliability import doubts_of, local_correlation, rank_correlation
+from anatomark.registration.demons import Deformation
 
 RNG = np.random.default_rng(2)
 
@@ -47,11 +48,12 @@ def test_signals_of_a_linear_field() -> None:
     # 10 % wider along x, 20 % narrower along z.
     field = image(np.stack([0.1 * 0.5 * i, 0.0 * j, -0.2 * k], axis=-1), vector=True)
     points = at(grid, (4, 3, 2), (8, 3, 0))
-    doubts = doubts_of(grid, grid, points, field=field, window_mm=1.5)
+    deformation = Deformation(field=field, matrix=np.eye(4))
+    doubts = doubts_of(grid, grid, points, deformation=deformation, window_mm=1.5)
     np.testing.assert_allclose(doubts["displacement"], [np.hypot(0.2, 0.4), 0.4])
     np.testing.assert_allclose(doubts["jacobian"], 1 - 1.1 * 0.8)
     np.testing.assert_allclose(doubts["correlation"], 0, atol=1e-12)
-    assert set(doubts_of(grid, grid, points, field=None, window_mm=1.5)) == {"correlation"}
+    assert set(doubts_of(grid, grid, points, deformation=None, window_mm=1.5)) == {"correlation"}
 
 
 def test_rank_correlation_is_pearsons_of_the_ranks() -> None:

@@ -1,4 +1,4 @@
-"""Saliency metrics against plain NumPy transcriptions of METHODS 3.5, scikit-learn and SciPy."""
+"""Saliency metrics against plain NumPy transcriptions of their definitions, scikit-learn and SciPy."""
 
 import math
 

@@ -22,9 +22,9 @@ from patch_fixture import (
 )
 
 from anatomark.registration.demons import (
+    Deformation,
     DiffeomorphicDemons,
     displace_points,
-    folding_share,
     jacobian_determinant,
     soft_mask,
 )
@@ -163,15 +163,15 @@ def test_jacobian_is_that_of_itk_where_directions_are_the_axes(patch: sitk.Image
 
 def test_folding_counted(patch: sitk.Image) -> None:
     """A quarter of the voxels is mirrored along the first axis of the image; its edges are differences across it."""
-    assert folding_share(linear_field(patch, np.diag([-1.0, 1.0, 1.0]))) == 1
-    assert folding_share(linear_field(patch, np.eye(3))) == 0
+    assert Deformation(field=linear_field(patch, np.diag([-1.0, 1.0, 1.0])), matrix=np.eye(4)).folding == 1
+    assert Deformation(field=linear_field(patch, np.eye(3)), matrix=np.eye(4)).folding == 0
     along = np.arange(patch.GetSize()[0]) * SPACING_MM[0]
     moved = np.where(np.arange(len(along)) < 10, -2 * along, 0.0)
     first_axis = np.array(patch.GetDirection()).reshape(3, 3)[:, 0]
     displacement = np.broadcast_to(moved[:, None] * first_axis, (*patch.GetSize()[::-1], 3))
     expected = (np.gradient(along + moved) <= 0).mean()
     assert 0.2 < expected < 0.3
-    assert folding_share(as_field(displacement, patch)) == pytest.approx(expected)
+    assert Deformation(field=as_field(displacement, patch), matrix=np.eye(4)).folding == pytest.approx(expected)
 
 
 def test_soft_mask_fades_in_millimetres() -> None:

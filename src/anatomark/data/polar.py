@@ -1,4 +1,4 @@
-"""Frames as polar images: depth x angle of the scanner's sector (Toussaint et al. 2018, section 2; METHODS 4.2)."""
+"""Frames as polar images: depth x angle of the scanner's sector (Toussaint et al. 2018, section 2)."""
 
 import logging
 from functools import cache

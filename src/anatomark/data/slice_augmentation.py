@@ -1,4 +1,4 @@
-"""Random changes of slices that stand for another scanner (METHODS 2.3)."""
+"""Random changes of slices that stand for another scanner, beyond Wang et al. 2021."""
 
 import torch
 import torch.nn.functional as F

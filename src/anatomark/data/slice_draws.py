@@ -83,14 +83,14 @@ class SliceDrawing:
         if isinstance(self.rotation, str) and self.rotation != "full":
             raise AnatomarkError(f"data.rotation is {self.rotation}; it must be degrees from 0 to 180, or full")
         try:
-            self._poses(1, torch.zeros(3), torch.Generator())
+            self._poses(1, torch.Generator())
         except AnatomarkError as error:
             raise AnatomarkError(f"data.{error}") from error
 
     def __call__(self, split: str, upright: Upright, seed: int) -> SliceDraw:
         """Draws a batch about the undisturbed patch; one seed gives one batch."""
         generator, n = torch.Generator().manual_seed(seed), self.batch_size
-        poses = self._poses(n, torch.zeros(3), generator)
+        poses = self._poses(n, generator)
         uniform = 2 * torch.rand(n, generator=generator, dtype=torch.float64) - 1
         return SliceDraw(
             split=split,
@@ -102,8 +102,10 @@ class SliceDrawing:
             spacings=1 + self.scale * uniform,
         )
 
-    def _poses(self, n: int, centre: Float[Tensor, "3"], generator: torch.Generator) -> Poses:
+    def _poses(self, n: int, generator: torch.Generator) -> Poses:
+        """About the origin."""
         rotation: float | Literal["full"] = "full" if isinstance(self.rotation, str) else self.rotation
+        centre = torch.zeros(3)
         return draw_poses(n, centre=centre, translation=self.translation, rotation=rotation, generator=generator)
 
 

@@ -3,27 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from anatomark.data.frames import FrameRecord
+from anatomark.subjects import Record
 from anatomark.types import AnatomarkError
 
 SPLITS = ("train", "val", "test")
-
-
-@runtime_checkable
-class OfSubject(Protocol):
-    """What is known of a frame or a volume before it is read."""
-
-    @property
-    def key(self) -> str:
-        """Unique id."""
-
-    @property
-    def subject(self) -> str:
-        """Id of the person scanned."""
 
 
 def subject_folds(subjects: Iterable[str], n_folds: int, seed: int) -> list[list[str]]:
@@ -86,7 +73,7 @@ def split_records(
     return {name: [record for record in marked if record.split == name] for name in SPLITS}
 
 
-def check_disjoint(splits: Mapping[str, Sequence[OfSubject]], *, what: str = "frame") -> None:
+def check_disjoint(splits: Mapping[str, Sequence[Record]], *, what: str = "frame") -> None:
     """Refuses splits that share a subject.
 
     Args:

@@ -100,12 +100,12 @@ class OneShotEvaluator:
             margin_mm=margin_mm,
             region_margin_mm=region_margin_mm,
             weight_fade_mm=weight_fade_mm,
+            naive_spacing_mm=naive_spacing_mm if naive else None,
         )
         self.trust = TrustRules(
             min_correlation=min_correlation, mass_ratio=(mass_ratio[0], mass_ratio[1]), max_folding=max_folding
         )
         self.align = Alignment(registration=registration, demons=demons, window_mm=window_mm)
-        self.naive_spacing_mm = naive_spacing_mm if naive else None
         self.reliability = reliability
         self.n_examples = n_examples
 
@@ -183,11 +183,11 @@ class OneShotEvaluator:
 
     def _with_naive(self, result: TargetResult, reference: ReferencePatch, sample: VolumeSample) -> TargetResult:
         """Adds the naive baseline where there is something to measure it by."""
-        if self.naive_spacing_mm is None or not sample.get("landmarks"):
+        if reference.whole is None or not sample.get("landmarks"):
             return result
         begun = perf_counter()
         try:
-            points = self.align.naive(reference, sample, self.naive_spacing_mm)
+            points = self.align.naive(reference, sample)
         except AnatomarkError as error:
             return replace(result, naive_failure=str(error), naive_seconds=perf_counter() - begun)
         seconds = perf_counter() - begun

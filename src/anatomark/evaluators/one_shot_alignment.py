@@ -92,26 +92,27 @@ class Alignment:
                 reference.image,
                 compared,
                 reference.points,
-                field=None if deformation is None else deformation.field,
+                deformation=deformation,
                 window_mm=self.window_mm,
             ),
         )
 
-    def naive(self, reference: ReferencePatch, sample: VolumeSample, spacing_mm: float) -> Points:
+    def naive(self, reference: ReferencePatch, sample: VolumeSample) -> Points:
         """The reference's landmarks by the same registrations of the whole volumes, knowing nothing of the structure.
 
         It starts from the patient's coordinates as they are; where the fields of view hardly overlap, from their
         centres.
 
         Args:
-            reference: the annotated structure; its mask is not used.
+            reference: the annotated structure in its whole volume; its mask is not used.
             sample: the target.
-            spacing_mm: edge of the voxels that both volumes are brought to.
 
         Raises:
             AnatomarkError: as the registrations.
         """
-        fixed, moving = whole(reference.sample, spacing_mm), whole(sample, spacing_mm)
+        fixed = reference.whole
+        assert fixed is not None
+        moving = whole(sample, fixed.GetSpacing()[0])
         pose = np.eye(4)
         if inside(fixed, moving, as_transform(pose)).mean() < _SHARED_FIELD:
             ours, theirs = (s["original"].geometry.centre_mm for s in (reference.sample, sample))

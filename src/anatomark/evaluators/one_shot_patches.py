@@ -21,19 +21,21 @@ _SLACK = 1.3
 
 @dataclass(frozen=True, kw_only=True)
 class PatchRules:
-    """How the reference's patch is cut.
+    """How the reference is cut.
 
     Attributes:
-        spacing_mm: edge of its voxels.
-        margin_mm: what it shows around the box of the structure's mask.
+        spacing_mm: edge of its patch's voxels.
+        margin_mm: what the patch shows around the box of the structure's mask.
         region_margin_mm: how far around the mask intensities count.
         weight_fade_mm: over how many mm more their weight for demons falls to 0.
+        naive_spacing_mm: edge of the whole volume's voxels for the naive baseline; None to do without.
     """
 
     spacing_mm: float
     margin_mm: float
     region_margin_mm: float
     weight_fade_mm: float
+    naive_spacing_mm: float | None = None
 
     def __post_init__(self) -> None:
         if not (0 < self.spacing_mm < math.inf and 0 <= self.region_margin_mm <= self.margin_mm < math.inf):
@@ -56,6 +58,7 @@ class ReferencePatch:
         names: the landmarks' names.
         points: the landmarks, LPS mm.
         volume_mm3: volume of the structure.
+        whole: the whole reference, for the naive baseline; None where there is none.
     """
 
     sample: VolumeSample
@@ -66,6 +69,7 @@ class ReferencePatch:
     names: tuple[str, ...]
     points: Float64[np.ndarray, "n 3"]
     volume_mm3: float
+    whole: sitk.Image | None
 
 
 def cut_reference(sample: VolumeSample, rules: PatchRules) -> ReferencePatch:
@@ -115,6 +119,7 @@ def cut_reference(sample: VolumeSample, rules: PatchRules) -> ReferencePatch:
         names=names,
         points=points.numpy(),
         volume_mm3=float(mask.voxels.sum(dtype=torch.float64)) * math.prod(mask.geometry.spacing_mm),
+        whole=None if rules.naive_spacing_mm is None else whole(sample, rules.naive_spacing_mm),
     )
 
 

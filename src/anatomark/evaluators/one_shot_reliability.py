@@ -10,7 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Float, Float64
 from scipy.stats import spearmanr
 
-from anatomark.registration.demons import displace_points, jacobian_determinant
+from anatomark.registration.demons import Deformation, displace_points
 
 CORRELATION, DISPLACEMENT, JACOBIAN = "correlation", "displacement", "jacobian"
 SIGNALS = {
@@ -27,7 +27,7 @@ def doubts_of(
     warped: sitk.Image,
     points: Float[np.ndarray, "n 3"],
     *,
-    field: sitk.Image | None,
+    deformation: Deformation | None,
     window_mm: float,
 ) -> dict[str, Float64[np.ndarray, "n"]]:
     """All signals of the landmarks of one volume.
@@ -36,14 +36,14 @@ def doubts_of(
         reference: the reference's patch.
         warped: the target on its grid.
         points: the reference's landmarks, LPS mm.
-        field: displacement on the same grid; None where there is none, and no signal of it.
+        deformation: its field is on the same grid; None where there is none, and no signal of it.
         window_mm: edge of the cube.
     """
     doubts = {CORRELATION: 1 - local_correlation(reference, warped, points, window_mm=window_mm)}
-    if field is not None:
-        doubts[DISPLACEMENT] = np.linalg.norm(displace_points(field, points) - points, axis=1)
-        i, j, k = _nearest(field, points).T
-        doubts[JACOBIAN] = np.abs(jacobian_determinant(field)[k, j, i] - 1)
+    if deformation is not None:
+        doubts[DISPLACEMENT] = np.linalg.norm(displace_points(deformation.field, points) - points, axis=1)
+        i, j, k = _nearest(deformation.field, points).T
+        doubts[JACOBIAN] = np.abs(deformation.determinant[k, j, i] - 1)
     return doubts
 
 

@@ -1,4 +1,4 @@
-"""Which volumes' landmarks are not to be used: beyond Wang et al. 2021, METHODS 2.3."""
+"""Which volumes' landmarks are not to be used: beyond Wang et al. 2021."""
 
 import math
 from dataclasses import dataclass

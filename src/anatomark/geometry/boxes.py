@@ -1,4 +1,4 @@
-"""Maps to boxes, for localisation (Toussaint et al. 2018, section 2; METHODS 4.3).
+"""Maps to boxes, for localisation (Toussaint et al. 2018, section 2).
 
 Boxes are (x0, y0, x1, y1) px with continuous edges: the pixel in column c covers ``[c - 0.5, c + 0.5]``, so a box
 around the whole image is (-0.5, -0.5, W - 0.5, H - 0.5).

@@ -2,7 +2,7 @@
 
 Positions are voxels ``(i, j, k)`` of an isotropic volume whose tensor is ``(k j i)``. A pose is the position ``c`` of a
 patch's middle and a rotation ``R`` whose columns are the patch's own i, j and k axis: the voxel of a patch that lies
-``u`` patch voxels from its middle shows the volume at ``c + spacing * R u`` (METHODS 2.1).
+``u`` patch voxels from its middle shows the volume at ``c + spacing * R u``.
 
 The slices of a patch are those of its tensor: axis 0 fixes k and gives ``(j i)``, axis 1 fixes j and gives ``(k i)``,
 axis 2 fixes i and gives ``(k j)``.

@@ -1,4 +1,4 @@
-"""Scan sectors in polar coordinates, depth x angle, and back (Toussaint et al. 2018, section 2; METHODS 4.2).
+"""Scan sectors in polar coordinates, depth x angle, and back (Toussaint et al. 2018, section 2).
 
 A row of a polar image is a depth, from near to far, and a column a direction, from the left edge of the sector to the
 right. Pixel centres lie at integers there too, so that the sector's own edges are those of the polar image: at -0.5 and

@@ -146,11 +146,10 @@ class StructureSearch:
         axes: Float[Tensor, "3 3"],
         *,
         size: tuple[int, int, int] | None = None,
-        stride: int = 1,
     ) -> Patch:
         """A patch of the volume; of the size that the network sees when None."""
         size = size or (self.patch_size,) * 3
-        return cut_patch(volume, centre_mm, axes, size=size, stride=stride, outside=self.outside)
+        return cut_patch(volume, centre_mm, axes, size=size, outside=self.outside)
 
     def _segment(self, segment: Segment, patch: Patch, *, stride: int = 1) -> Float[Tensor, "k j i"]:
         """The structure at every ``stride``-th voxel of a patch, of any size."""

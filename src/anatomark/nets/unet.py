@@ -21,8 +21,8 @@ class ShallowUNet(nn.Module):
 
     Args:
         width: channels at full size; twice as many at half size. The paper's is 64.
-        batch_norm: between convolutions and ReLUs. The paper tells of none, but its learning rate of 0.1 collapses to
-            the base rate without (METHODS 2.1).
+        batch_norm: between convolutions and ReLUs. The paper tells of none, but without any its learning rate
+            of 0.1 ends in a constant output.
 
     Raises:
         AnatomarkError: ``width`` is not positive.

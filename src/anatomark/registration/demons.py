@@ -6,6 +6,7 @@ reference and points to the target, so landmarks are carried without inverting a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
@@ -28,12 +29,20 @@ class Deformation:
     Attributes:
         field: displacement in mm (LPS) of every voxel of the reference, on its grid, before ``matrix``.
         matrix: (4, 4), LPS mm of the reference to LPS mm of the target.
-        folding: share of the field's voxels whose Jacobian determinant is not positive; 0 for a diffeomorphism.
     """
 
     field: sitk.Image
     matrix: Float64[np.ndarray, "4 4"]
-    folding: float
+
+    @cached_property
+    def determinant(self) -> Float64[np.ndarray, "k j i"]:
+        """See :func:`jacobian_determinant`."""
+        return jacobian_determinant(self.field)
+
+    @property
+    def folding(self) -> float:
+        """Share of the field's voxels at which space folds: its determinant is not positive."""
+        return float((self.determinant <= 0).mean())
 
     def carry(self, points: Float[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
         """Points of the reference, LPS mm, carried to the target, LPS mm.
@@ -121,7 +130,7 @@ class DiffeomorphicDemons:
         field = _resampled(field, fixed)
         if not np.isfinite(sitk.GetArrayViewFromImage(field)).all():
             raise AnatomarkError("demons diverged to NaN or infinity; check both patches or smooth the field more")
-        return Deformation(field=field, matrix=linear, folding=folding_share(field))
+        return Deformation(field=field, matrix=linear)
 
     def _level(self, fixed: sitk.Image, moving: sitk.Image, start: sitk.Image | None, steps: int) -> sitk.Image:
         demons = sitk.DiffeomorphicDemonsRegistrationFilter()
@@ -189,11 +198,6 @@ def jacobian_determinant(field: sitk.Image) -> Float64[np.ndarray, "k j i"]:
     to_index = np.linalg.inv(direction * np.array(field.GetSpacing()))
     determinant: Float64[np.ndarray, "k j i"] = np.linalg.det(np.eye(3) + by_axis @ to_index)
     return determinant
-
-
-def folding_share(field: sitk.Image) -> float:
-    """Share of the field's voxels at which space folds: the Jacobian determinant is not positive."""
-    return float((jacobian_determinant(field) <= 0).mean())
 
 
 def _weighted(fixed: sitk.Image, moving: sitk.Image, weight: sitk.Image | None) -> tuple[sitk.Image, sitk.Image]:
