@@ -82,11 +82,6 @@ def cell_to_pixel(cells: Float[Tensor, "*n 2"], stride: int) -> Float[Tensor, "*
     return (cells + 0.5) * stride - 0.5
 
 
-def pixel_to_cell(pixels: Float[Tensor, "*n 2"], stride: int) -> Float[Tensor, "*n 2"]:
-    """Map position, cells, of an image position in px: the inverse of :func:`cell_to_pixel`."""
-    return (pixels + 0.5) / stride - 0.5
-
-
 def _window_max(values: Tensor, radius: int) -> Tensor:
     """Maximum over a (2 radius + 1)-wide square window, cut at the border.
 
