@@ -12,7 +12,7 @@ from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
 from anatomark.instantiation import EXECUTION_WHITELIST, instantiate, instantiate_all, instantiate_trained, make_trainer
 from anatomark.multirun import finished_earlier, mark_finished, mark_started
-from anatomark.resuming import find_run, prepare_folder
+from anatomark.resuming import find_job, find_run, prepare_folder
 from anatomark.runs import describe_config, display_path, find_checkpoint, load_weights, save_config
 from anatomark.subjects import check_subjects, record_subjects
 from anatomark.sweeps.jobs import prepare_sweep, trial_callbacks
@@ -34,14 +34,17 @@ def train(cfg: DictConfig) -> float | None:
 
     hydra_cfg = HydraConfig.get()
     folder = Path(hydra_cfg.runtime.output_dir)
-    cfg, checkpoint = find_run(cfg, hydra_cfg.overrides.task)
+    is_job = hydra_cfg.mode is RunMode.MULTIRUN
+    cfg, checkpoint = (cfg, None) if is_job else find_run(cfg, hydra_cfg.overrides.task)
     if not (isinstance(cfg.seed, int) and 0 <= cfg.seed < 2**32):
         raise AnatomarkError(f"seed is {cfg.seed}; it must be a whole number from 0 to {2**32 - 1}")
     if not (isinstance(cfg.epochs, int) and cfg.epochs >= 1):
         raise AnatomarkError(f"epochs is {cfg.epochs}; it must be a whole number of at least 1")
-    if hydra_cfg.mode is RunMode.MULTIRUN and (result := finished_earlier(folder, cfg, hydra_cfg.runtime.choices)):
-        log.info("trained earlier: %s", display_path(folder))
-        return result.objective
+    if is_job:
+        if result := finished_earlier(folder, cfg, hydra_cfg.runtime.choices):
+            log.info("trained earlier: %s", display_path(folder))
+            return result.objective
+        checkpoint = find_job(cfg, folder, hydra_cfg.runtime.choices)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.data)
     log.info("reading %s", cfg.data.root)
@@ -55,6 +58,8 @@ def train(cfg: DictConfig) -> float | None:
     trials = trial_callbacks(cfg, hydra_cfg.sweeper)
     loggers, callbacks = instantiate_all(cfg.get("logger")), [*instantiate_all(cfg.get("callbacks")), *trials]
     trainer = make_trainer(cfg.trainer, default_root_dir=folder, callbacks=callbacks, logger=loggers)
+    if is_job and trainer.world_size > 1:  # whose processes would each start the whole multirun
+        raise AnatomarkError(f"trainer.devices={cfg.trainer.devices}: a job of a multirun has one device; leave -m out")
     mark_started(folder)
     prepare_folder(folder, checkpoint)
     save_config(cfg, folder, hydra_cfg.runtime.choices)

@@ -13,11 +13,14 @@ from anatomark.runs import save_config
 GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
-def write_multirun(sweep: Path, *words: str, params: Mapping[str, str] | None = None, sweeper: str = GRID) -> Path:
+def write_multirun(
+    sweep: Path, *words: str, params: Mapping[str, str] | None = None, sweeper: str = GRID, folds: object = None
+) -> Path:
     """The folder with its ``multirun.yaml``."""
     sweep.mkdir(parents=True, exist_ok=True)
     hydra = {"sweeper": {"_target_": sweeper, "params": params}, "overrides": {"task": list(words)}}
-    OmegaConf.save(OmegaConf.create({"hydra": hydra}), sweep / "multirun.yaml")
+    study = {} if folds is None else {"sweep": {"folds": folds}}
+    OmegaConf.save(OmegaConf.create({"hydra": hydra, **study}), sweep / "multirun.yaml")
     return sweep
 
 

@@ -100,11 +100,9 @@ def to_unit(maps: np.ndarray) -> np.ndarray:
 
 
 def brute_box(values: np.ndarray) -> list[float]:
-    """The paper's rule, pixel by pixel."""
+    """The default rule, pixel by pixel."""
     median = np.median(values)
-    threshold = np.float32(1.3) * median
-    if median == 0 or threshold > values.max():
-        threshold = median + np.float32(0.3) * (values.max() - median)
+    threshold = median + np.float32(0.3) * (values.max() - median)
     rows, columns = np.nonzero(values >= threshold)
     return [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
 

@@ -73,7 +73,7 @@ def test_every_output_is_judged(name: str, by: float) -> None:
 def test_a_box_that_rounding_moved_is_counted_and_allowed() -> None:
     maps = torch.full((2, 16, 24), 0.4)
     maps[:, 0, 0], maps[:, 4:8, 4:8] = 0, 1
-    maps[:, 8, 20] = 1.3 * 0.4 - 1e-6  # just below the threshold
+    maps[:, 8, 20] = 0.4 + 0.3 * 0.6 - 1e-6  # just below the threshold
     rounded = maps.clone()
     rounded[1, 8, 20] += 2e-6
     parity = Parity()

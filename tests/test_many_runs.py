@@ -28,7 +28,8 @@ def test_a_multirun_becomes_a_table_of_rows(commands: Commands, frames: Path) ->
     ended = commands(*words)
     assert ended.code == 0, ended.err
     after = checkpoints(sweep)
-    assert {name for name in before if before[name] != after[name]} == {"1/checkpoints/best.ckpt"}
+    assert before == after  # it goes on where it was stopped, which is behind its last epoch
+    assert (sweep / "1" / "result.json").is_file()
     ended = commands(*words[:-1], "data.fold=1,0")
     assert ended.code == 1
     assert "another configuration (data differ)" in ended.err
@@ -70,6 +71,13 @@ def test_a_failed_job_is_seen_and_the_others_go_on(commands: Commands, frames: P
     sweep = commands.folder / "runs" / "sweep"
     assert {path.parent.name for path in sweep.glob("*/result.json")} == {"0", "2"}
     assert "failed: runs/sweep/1: data.fold is 9" in (sweep / "1" / "train.log").read_text()
+
+
+def test_a_job_has_one_device(commands: Commands, frames: Path) -> None:
+    ended = commands("train.py", "-m", *small(frames), SWEEP, "seed=1", "trainer=ddp", "trainer.devices=2")
+    assert ended.code == 1
+    assert "error: trainer.devices=2: a job of a multirun has one device; leave -m out" in ended.err
+    assert not list((commands.folder / "runs" / "sweep").glob("*/checkpoints"))
 
 
 def test_a_defect_in_a_job_keeps_its_traceback(

@@ -7,7 +7,18 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from anatomark.errors import AnatomarkError
-from anatomark.multirun import Result, expand_runs, finished_earlier, load_configs, mark_finished, mark_started
+from anatomark.multirun import (
+    JobRecord,
+    Result,
+    ended_jobs,
+    expand_runs,
+    finished_earlier,
+    load_configs,
+    mark_finished,
+    mark_started,
+    read_job,
+    record_job,
+)
 from anatomark.runs import save_config
 
 CHOICES = {"model": "saliency"}
@@ -37,6 +48,20 @@ def test_a_multirun_stands_for_its_runs_in_the_order_of_the_jobs(tmp_path: Path)
     assert expand_runs(str(tmp_path / "sweep")) == runs
     assert expand_runs([str(alone), str(tmp_path / "sweep")]) == [alone, *runs]
     assert expand_runs("no/such/run") == [Path("no/such/run")]  # load_config says what is wrong with it
+
+
+def test_a_trial_stands_for_its_folds(tmp_path: Path) -> None:
+    folds = {trial: [make_run(tmp_path / trial / fold) for fold in ("0", "2", "10")] for trial in ("3", "4")}
+    single = make_run(tmp_path / "5")
+    (tmp_path / "multirun.yaml").touch()
+    (tmp_path / "3" / "report").mkdir()
+    assert expand_runs([str(tmp_path / "3"), str(single)]) == [*folds["3"], single]
+    assert expand_runs(str(tmp_path)) == [*folds["3"], *folds["4"], single]
+    for name in ("9", "3/report"):  # load_config says what is wrong with them
+        assert expand_runs(str(tmp_path / name)) == [tmp_path / name]
+    mark_started(folds["4"][1])
+    with pytest.raises(AnatomarkError, match=rf"4: 1 of 3 runs did not finish \(2\).*hydra\.sweep\.dir={tmp_path},"):
+        expand_runs(str(tmp_path / "4"))
 
 
 def test_unfinished_runs_are_named(tmp_path: Path) -> None:
@@ -72,6 +97,37 @@ def test_a_damaged_result_is_refused(tmp_path: Path) -> None:
         (run / "result.json").write_text(text)
         with pytest.raises(AnatomarkError, match=r"result\.json is damaged"):
             finished_earlier(run, configuration(), CHOICES)
+
+
+def test_the_jobs_that_ended_are_listed_by_their_numbers(tmp_path: Path) -> None:
+    ended = {name: JobRecord(overrides=[f"seed={name}"], error=None) for name in ("0", "2", "10", "10/1")}
+    for name, job in ended.items():
+        (tmp_path / name).mkdir()
+        record_job(tmp_path / name, job)
+    (tmp_path / "3").mkdir()  # under way
+    assert read_job(tmp_path / "3") is None
+    assert list(ended_jobs(tmp_path).items()) == list(ended.items())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"overrides": [',
+        "[]",
+        '{"overrides": []}',
+        '{"overrides": "seed=1", "error": null}',
+        '{"overrides": [1], "error": null}',
+        '{"overrides": [], "error": 1}',
+        '{"overrides": [], "error": null, "other": 1}',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_damaged_job_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "job.json").write_text(text)
+    with pytest.raises(AnatomarkError, match=r"job\.json is damaged \(.*\); remove it"):
+        read_job(tmp_path)
 
 
 def test_choices_of_the_first_run_are_not_forced_upon_the_others(tmp_path: Path) -> None:

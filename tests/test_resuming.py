@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 
 from anatomark.errors import AnatomarkError
 from anatomark.multirun import mark_finished
-from anatomark.resuming import last_checkpoint, prepare_folder
+from anatomark.resuming import find_job, last_checkpoint, prepare_folder
+from anatomark.runs import save_config
 
 
 def save(run: Path, name: str, epoch: int) -> Path:
@@ -89,3 +91,28 @@ def test_a_training_from_the_beginning_forgets_an_earlier_one(tmp_path: Path) ->
     assert (tmp_path / "metrics.csv").exists()
     prepare_folder(tmp_path, None)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["checkpoints", "train.log"]
+
+
+def configuration(lr: float, **commands: object) -> DictConfig:
+    return OmegaConf.create({"lr": lr, "model": {}, "data": {}, "run": None, "resume": False} | commands)
+
+
+def test_a_job_goes_on_from_its_own_configuration_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    choices = {"model": "saliency"}
+    wanted, other = configuration(0.1), configuration(0.2)
+    assert find_job(wanted, tmp_path, choices) is None  # its first time
+    save_config(wanted, tmp_path, choices)
+    assert find_job(wanted, tmp_path, choices) is None  # killed in its first epoch
+    assert find_job(other, tmp_path, choices) is None  # of which nothing is lost
+    last = save(tmp_path, "last", 4)
+    with caplog.at_level(logging.INFO):
+        assert find_job(wanted, tmp_path, choices) == last
+    assert "goes on from its last checkpoint" in caplog.text
+    for config, made, keys in ((other, choices, "lr"), (wanted, {"model": "msen"}, "choices")):
+        with pytest.raises(AnatomarkError, match=rf"unfinished run of another configuration \({keys} differ\)"):
+            find_job(config, tmp_path, made)
+    truncate(last)
+    with pytest.raises(AnatomarkError, match="no checkpoint that can be read"):
+        find_job(wanted, tmp_path, choices)
+    with pytest.raises(AnatomarkError, match="leave -m out"):
+        find_job(configuration(0.1, run="runs/a", resume=True), tmp_path, choices)

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from anatomark.evaluators.maps import fill_frame
-from anatomark.geometry.boxes import median_boxes
+from anatomark.geometry.boxes import contrast_boxes
 from anatomark.metrics.saliency import stretch
 from anatomark.models.base import BaseModel
 
@@ -43,5 +43,5 @@ class Localiser(nn.Module):
 
 
 def box_of(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b 4"]:
-    """The box of every map, as the localisation evaluator finds it by its defaults (Toussaint et al. 2018)."""
-    return median_boxes(stretch(maps))
+    """The box of every map, as the localisation evaluator finds it by its defaults."""
+    return contrast_boxes(stretch(maps))

@@ -12,7 +12,7 @@ from anatomark.errors import AnatomarkError
 from anatomark.files import write_whole
 from anatomark.runs import choice_word, describe_config, display_path, load_config, merge_overrides
 
-_RESULT, _MULTIRUN = "result.json", "multirun.yaml"
+_RESULT, _JOB, _MULTIRUN = "result.json", "job.json", "multirun.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +28,21 @@ class Result:
     pruned: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """What ``job.json`` says, which every job of a multirun leaves in its folder when it ends.
+
+    Attributes:
+        overrides: the words of the command line that made it.
+        error: what ended it, on one line; None where it ended well.
+    """
+
+    overrides: list[str]
+    error: str | None
+
+
 def expand_runs(run: str | Sequence[str]) -> list[Path]:
-    """The run folders that ``run=`` names: each as it is, or all runs of a multirun's folder.
+    """The run folders that ``run=`` names: each as it is, all runs of a multirun, or the folds of a study's trial.
 
     Raises:
         AnatomarkError: a multirun holds no run, or one that did not finish.
@@ -38,17 +51,20 @@ def expand_runs(run: str | Sequence[str]) -> list[Path]:
 
 
 def _expand(folder: Path) -> list[Path]:
-    if (folder / "config.yaml").is_file() or not (folder / _MULTIRUN).is_file():
+    sweep = next((place for place in (folder, folder.parent) if (place / _MULTIRUN).is_file()), None)
+    if (folder / "config.yaml").is_file() or sweep is None:
         return [folder]
     started = {path.parent for name in ("config.yaml", "train.log") for path in folder.glob(f"**/{name}")}
     runs = sorted(started - {folder}, key=_job_order)
+    if not runs and sweep != folder:
+        return [folder]
     if not runs:
         raise AnatomarkError(f"{folder} is the folder of a multirun that holds no run; train again")
     unfinished = [str(run.relative_to(folder)) for run in runs if not (run / _RESULT).is_file()]
     if unfinished:
         raise AnatomarkError(
             f"{folder}: {len(unfinished)} of {len(runs)} runs did not finish ({', '.join(unfinished)}); give their"
-            f" command again with hydra.sweep.dir={folder}, or evaluate the others by run=[A,B,...]"
+            f" command again with hydra.sweep.dir={sweep}, or evaluate the others by run=[A,B,...]"
         )
     return runs
 
@@ -99,17 +115,30 @@ def finished_earlier(folder: Path, cfg: DictConfig, choices: Mapping[str, Any]) 
     result = read_result(folder)
     if result is None:
         return None
-    content = OmegaConf.to_container(load_config(folder), resolve=False)
-    assert isinstance(content, dict)
-    saved = {str(key): value for key, value in content.items()}
-    wanted = describe_config(cfg, choices)
-    other = sorted(key for key in saved.keys() | wanted.keys() if saved.get(key) != wanted.get(key))
-    if other:
+    if other := differing_keys(folder, cfg, choices):
         raise AnatomarkError(
             f"{display_path(folder)} holds a finished run of another configuration ({', '.join(other)} differ);"
             " choose another hydra.sweep.dir, or remove it"
         )
     return result
+
+
+def differing_keys(folder: Path, cfg: DictConfig, choices: Mapping[str, Any]) -> list[str]:
+    """The keys by which the configuration of a run differs from a wanted one.
+
+    Args:
+        folder: run folder.
+        cfg: what Hydra composed.
+        choices: the option of each group that made it.
+
+    Raises:
+        AnatomarkError: the configuration of the run cannot be read.
+    """
+    content = OmegaConf.to_container(load_config(folder), resolve=False)
+    assert isinstance(content, dict)
+    saved = {str(key): value for key, value in content.items()}
+    wanted = describe_config(cfg, choices)
+    return sorted(key for key in saved.keys() | wanted.keys() if saved.get(key) != wanted.get(key))
 
 
 def read_result(folder: Path) -> Result | None:
@@ -125,3 +154,39 @@ def read_result(folder: Path) -> Result | None:
         return Result(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise AnatomarkError(f"{path} is damaged; remove it to train the run again") from error
+
+
+def record_job(folder: Path, job: JobRecord) -> None:
+    """Writes ``job.json``."""
+    write_whole(folder / _JOB, json.dumps(asdict(job), indent=1) + "\n")
+
+
+def read_job(folder: Path) -> JobRecord | None:
+    """Reads ``job.json``; None where the job did not end, or is none of a multirun.
+
+    Raises:
+        AnatomarkError: the file is damaged.
+    """
+    path = folder / _JOB
+    if not path.is_file():
+        return None
+    try:
+        job = JobRecord(**json.loads(path.read_text(encoding="utf-8")))
+        words = job.overrides
+        if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+            raise TypeError(f"its overrides are {words!r}, no list of words")
+        if not isinstance(job.error, str | None):
+            raise TypeError(f"its error is {job.error!r}, no text")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise AnatomarkError(f"{path} is damaged ({' '.join(str(error).split())}); remove it") from error
+    return job
+
+
+def ended_jobs(folder: Path) -> dict[str, JobRecord]:
+    """The jobs of a multirun's folder that ended, by the names of their folders, in the order of their numbers.
+
+    Raises:
+        AnatomarkError: the ``job.json`` of one is damaged.
+    """
+    ended = sorted((path.parent for path in folder.glob(f"**/{_JOB}")), key=_job_order)
+    return {str(job.relative_to(folder)): record for job in ended if (record := read_job(job))}

@@ -2,14 +2,15 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
 from anatomark.errors import AnatomarkError
 from anatomark.files import UNFINISHED, whole_file
-from anatomark.multirun import read_result
+from anatomark.multirun import differing_keys, read_result
 from anatomark.runs import display_path, find_checkpoint, load_config, merge_overrides, read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,41 @@ def find_run(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Pat
     if cfg.run is None:
         raise AnatomarkError("resume=true needs the run to continue; add run= and the folder that train.py printed")
     return merge_overrides(load_config(cfg.run), cfg, overrides), last_checkpoint(Path(cfg.run))
+
+
+def find_job(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Path | None:
+    """The checkpoint that a job of a multirun goes on from, where an earlier multirun left it unfinished.
+
+    Args:
+        cfg: what Hydra composed.
+        folder: of the job.
+        choices: the option of each group that made the configuration.
+
+    Returns:
+        Path of ``last.ckpt``; None for a training from the beginning.
+
+    Raises:
+        AnatomarkError: the folder holds the checkpoints of another configuration, which a new training would remove, or
+            none that can be read; or the command line names a run to continue.
+    """
+    if cfg.resume or cfg.run is not None:
+        raise AnatomarkError(
+            "a multirun cannot continue the run of run= and resume=true; leave -m out. Unfinished jobs of a multirun go"
+            " on when its command is given again with hydra.sweep.dir= and its folder"
+        )
+    if not (folder / "config.yaml").is_file():
+        return None
+    if not (other := differing_keys(folder, cfg, choices)):
+        checkpoint = last_checkpoint(folder)
+        if checkpoint is not None:
+            log.info("goes on from its last checkpoint: %s", display_path(folder))
+        return checkpoint
+    if any((folder / "checkpoints").glob("*.ckpt")):
+        raise AnatomarkError(
+            f"{display_path(folder)} holds an unfinished run of another configuration ({', '.join(other)} differ);"
+            f" continue it by run={display_path(folder)} resume=true, choose another hydra.sweep.dir, or remove it"
+        )
+    return None
 
 
 def last_checkpoint(run: Path) -> Path | None:

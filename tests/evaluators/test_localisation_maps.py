@@ -13,7 +13,9 @@ from anatomark.evaluators.localisation import LocalisationEvaluator
 from anatomark.types import AnatomarkError, Prediction, Report, Sample
 
 CLASSES = ("head", "spine", "background")
+MAPS = ("main", "Grad-CAM", "centre Gaussian")
 H, W = 40, 56
+RULE_NAMES = ["contrast", "paper", "spn", "contrast+largest", "paper+largest", "spn+largest"]
 Frame = tuple[Sample, Prediction]
 Box = tuple[float, float, float, float]
 
@@ -35,13 +37,14 @@ def largest(mask: np.ndarray) -> np.ndarray:
 
 
 def by_rules(values: np.ndarray) -> dict[str, Box]:
-    """The boxes of a map in [0, 1] by the four rules."""
+    """The boxes of a map in [0, 1] by the six rules."""
     median = np.median(values)
+    contrast = values >= median + 0.3 * (values.max() - median)
     above = values >= 1.3 * median
     if median == 0 or not above.any():
-        above = values >= median + 0.3 * (values.max() - median)
-    mean = values >= values.mean()
-    masks = {"paper": above, "spn": mean, "paper+largest": largest(above), "spn+largest": largest(mean)}
+        above = contrast
+    masks = {"contrast": contrast, "paper": above, "spn": values >= values.mean()}
+    masks |= {f"{name}+largest": largest(mask) for name, mask in masks.items()}
     return {name: box_of(mask) for name, mask in masks.items()}
 
 
@@ -100,15 +103,31 @@ def test_every_rule_of_every_map_equals_numpy(method: str, gt_known: bool) -> No
     values = evaluate(frames, batch_size=5).values
     block = values if method == "main" else values["other_maps"][method]
     block = block["gt_known"] if gt_known else block
-    assert list(block["rules"]) == ["paper", "spn", "paper+largest", "spn+largest"]
+    assert list(block["rules"]) == RULE_NAMES
     for rule, scores in block["rules"].items():
         expected = numpy_iou(frames, method=method, gt_known=gt_known, rule=rule)
         of_class = {"head": expected[::2].mean(), "spine": expected[1::2].mean()}
         assert scores["mean_iou"] == pytest.approx(expected.mean(), abs=1e-6)
         assert scores["classes"] == pytest.approx(of_class, abs=1e-6)
         assert scores["mean_iou_over_classes"] == pytest.approx(np.mean(list(of_class.values())), abs=1e-6)
-    assert block["mean_iou"] == block["rules"]["paper"]["mean_iou"]
-    assert block["mean_iou_over_classes"] == block["rules"]["paper"]["mean_iou_over_classes"]
+    assert block["mean_iou"] == block["rules"]["contrast"]["mean_iou"]
+    assert block["mean_iou_over_classes"] == block["rules"]["contrast"]["mean_iou_over_classes"]
+
+
+def test_the_control_has_not_seen_the_image() -> None:
+    y, x = np.mgrid[:H, :W] + 0.5
+    values = np.exp(-((2 * x / W - 1) ** 2 + (2 * y / H - 1) ** 2) / 2)
+    values = (values - values.min()) / (values.max() - values.min())
+    frames = make_frames()
+    found = evaluate(frames).values["other_maps"]["centre Gaussian"]
+    for rule in RULE_NAMES:
+        box = by_rules(values)[rule]
+        expected = np.mean([iou(box, tuple(sample["boxes"]["region"].tolist())) for sample, _ in frames])
+        assert found["rules"][rule]["mean_iou"] == pytest.approx(expected, abs=1e-6)
+    assert found["gt_known"] is None
+    regions = [sample["boxes"]["region"].tolist() for sample, _ in frames]
+    hits = [x0 <= W / 2 - 1 <= x1 and y0 <= H / 2 - 1 <= y1 for x0, y0, x1, y1 in regions]
+    assert found["pointing_game"] == np.mean(hits)
 
 
 def test_the_true_class_s_map_is_misled_by_no_mistake() -> None:
@@ -128,8 +147,9 @@ def test_the_true_class_s_map_is_misled_by_no_mistake() -> None:
 @pytest.mark.parametrize(
     ("settings", "headline"),
     [
-        ({}, "paper"),
-        ({"component": "largest"}, "paper+largest"),
+        ({}, "contrast"),
+        ({"component": "largest"}, "contrast+largest"),
+        ({"threshold": "median"}, "paper"),
         ({"threshold": "mean"}, "spn"),
         ({"threshold": "mean", "component": "largest"}, "spn+largest"),
         ({"threshold": 0.5, "component": "largest"}, "0.5+largest"),
@@ -152,7 +172,7 @@ def test_a_map_per_frame_has_no_true_class() -> None:
         prediction["other_maps"] = {}
     report = evaluate(frames)
     assert report.values["gt_known"] is None
-    assert report.values["other_maps"] == {}
+    assert list(report.values["other_maps"]) == ["centre Gaussian"]
     assert not any("gt_known" in column for table in report.tables for column in table.columns)
 
 
@@ -171,15 +191,19 @@ def test_tables_show_all_maps_and_rules_side_by_side() -> None:
         values["gt_known"]["mean_iou_over_classes"],
         NOT_MEASURED,
     ]
-    assert [row[:2] for row in rules.rows] == [[m, rule] for m in ("main", "Grad-CAM") for rule in values["rules"]]
+    assert [row[:2] for row in rules.rows] == [[m, rule] for m in MAPS for rule in values["rules"]]
     cam = values["other_maps"]["Grad-CAM"]
-    assert rules.rows[6][2:] == [
+    assert rules.rows[10][2:] == [
         cam["rules"]["paper+largest"]["mean_iou"],
         cam["rules"]["paper+largest"]["mean_iou_over_classes"],
         cam["gt_known"]["rules"]["paper+largest"]["mean_iou"],
         cam["gt_known"]["rules"]["paper+largest"]["mean_iou_over_classes"],
     ]
-    assert [row[0] for row in accuracy.rows] == ["main", "main, gt_known", "Grad-CAM", "Grad-CAM, gt_known"]
+    assert [row[0] for row in accuracy.rows] == [
+        *("main", "main, gt_known"),
+        *("Grad-CAM", "Grad-CAM, gt_known"),
+        "centre Gaussian",
+    ]
     assert accuracy.rows[3][-1] == pytest.approx(100 * cam["gt_known"]["pointing_game"])
 
 
@@ -206,7 +230,7 @@ def test_boxes_are_drawn_where_they_lie() -> None:
     truth, predicted = (patch.get_bbox().extents.tolist() for patch in figure.axes[0].patches)
     assert truth == sample["boxes"]["region"].tolist()
     values = prediction["maps"][0].numpy()
-    box = by_rules((values - values.min()) / (values.max() - values.min()))["paper"]
+    box = by_rules((values - values.min()) / (values.max() - values.min()))["contrast"]
     assert predicted == pytest.approx(box)
     assert figure.axes[0].images[1].get_array().shape == (H, W)
 

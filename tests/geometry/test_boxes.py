@@ -1,5 +1,7 @@
 """Maps to boxes, against brute force over pixels."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ import torch
 from anatomark.geometry.boxes import (
     box_contains,
     box_iou,
+    contrast_boxes,
+    contrast_threshold,
     fraction_thresholds,
     mean_threshold,
-    median_boxes,
     median_threshold,
     peak_points,
     threshold_boxes,
@@ -18,6 +21,7 @@ from anatomark.geometry.boxes import (
 from anatomark.types import AnatomarkError
 
 H, W = 12, 17
+RULES = (contrast_threshold, median_threshold, mean_threshold)
 
 
 def random_maps(seed: int, n: int = 6) -> torch.Tensor:
@@ -48,7 +52,19 @@ def test_the_median_of_an_even_and_an_odd_number_of_pixels(width: int) -> None:
     maps = torch.rand(4, 7, width, generator=torch.Generator().manual_seed(5))
     expected = [values >= 1.3 * np.median(values) for values in maps.numpy()]
     np.testing.assert_array_equal(maps >= median_threshold(maps)[..., None], expected)
-    np.testing.assert_array_equal(median_boxes(maps), [brute_box(mask) for mask in expected])
+
+
+@pytest.mark.parametrize("width", [W, W + 1])
+def test_contrast_rule_pixel_by_pixel(width: int) -> None:
+    maps = torch.rand(4, 7, width, generator=torch.Generator().manual_seed(5)) - 0.4
+    medians = [np.median(values) for values in maps.numpy()]
+    expected = [
+        values >= median + 0.3 * (values.max() - median) for values, median in zip(maps.numpy(), medians, strict=True)
+    ]
+    np.testing.assert_array_equal(maps >= contrast_threshold(maps)[..., None], expected)
+    np.testing.assert_array_equal(contrast_boxes(maps), [brute_box(mask) for mask in expected])
+    # Neither the unit of a map nor its zero plays a role.
+    torch.testing.assert_close(contrast_boxes(3 * maps - 5), contrast_boxes(maps))
 
 
 def test_mean_and_fraction_rules_pixel_by_pixel() -> None:
@@ -63,8 +79,8 @@ def test_mean_and_fraction_rules_pixel_by_pixel() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_a_constant_map_gives_the_whole_image(value: float) -> None:
     maps = torch.full((2, H, W), value)
-    thresholds = torch.cat([median_threshold(maps), mean_threshold(maps), fraction_thresholds(maps, [0.7, 1])], 1)
-    assert threshold_boxes(maps, thresholds).tolist() == [[[-0.5, -0.5, W - 0.5, H - 0.5]] * 4] * 2
+    thresholds = torch.cat([rule(maps) for rule in (*RULES, partial(fraction_thresholds, fractions=[0.7, 1]))], 1)
+    assert threshold_boxes(maps, thresholds).tolist() == [[[-0.5, -0.5, W - 0.5, H - 0.5]] * 5] * 2
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1])
@@ -100,7 +116,7 @@ def test_a_map_below_its_threshold_has_no_box(value: float) -> None:
 def test_boxes_move_with_shifts_and_flips() -> None:
     maps = torch.zeros(4, H, W)
     maps[:, 3:7, 4:9] = random_maps(3, 4)[:, 3:7, 4:9] + 0.1
-    for rule in (median_threshold, mean_threshold):
+    for rule in RULES:
         box, moved, flipped, scaled = (
             threshold_boxes(changed, rule(changed))[:, 0]
             for changed in (maps, maps.roll((2, 5), (1, 2)), maps.flip(2), 7 * maps)

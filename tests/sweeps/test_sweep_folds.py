@@ -67,6 +67,8 @@ def test_a_trial_is_the_mean_of_its_folds(commands: Commands, folder: Path) -> N
         means = {0: of_folds[0], 1: fmean(of_folds[:2]), 2: fmean(of_folds)}
         assert trial.intermediate_values == pytest.approx(means)
         assert trial.value == pytest.approx(means[2])
+        result = json.loads((folder / str(trial.number) / "result.json").read_text())
+        assert result == {"objective": trial.value, "pruned": False}
         for fold, value in enumerate(of_folds):
             job = folder / str(trial.number) / str(fold)
             assert json.loads((job / "result.json").read_text())["objective"] == pytest.approx(value)
@@ -99,6 +101,8 @@ def test_hopeless_trials_end_between_folds(commands: Commands, folder: Path) -> 
         others = [other.intermediate_values[1] for other in found[: trial.number] if other.state is TrialState.COMPLETE]
         hopeless = trial.number >= 4 and after_two > median(others)
         assert (trial.state, n_folds) == ((TrialState.PRUNED, 2) if hopeless else (TrialState.COMPLETE, 3))
+        result = json.loads((folder / str(trial.number) / "result.json").read_text())
+        assert result == {"objective": trial.intermediate_values[n_folds - 1], "pruned": hopeless}
     assert {trial.state for trial in found} == {TrialState.PRUNED, TrialState.COMPLETE}
     assert set(trained.values()) == {6}
 
@@ -161,6 +165,7 @@ def test_a_trial_with_a_failed_fold_has_failed(commands: Commands, folder: Path)
     assert "failed: 1/1 (" in ended.out
     assert "traceback in sweep/1/1/toy_app.log" in ended.out
     assert not (folder / "1" / "2").exists()
+    assert not (folder / "1" / "result.json").exists()
     ended = sweep(commands, "hydra.sweeper.n_trials=3", "fails=[1/1]")
     assert ended.code == 0, ended.err
     assert [trial.state.name for trial in trials(folder)] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]

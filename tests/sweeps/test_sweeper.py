@@ -18,9 +18,10 @@ import optuna
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from anatomark.multirun import ended_jobs
 from anatomark.sweeps import sweeper
 from anatomark.sweeps.pruning import TrialPruning
-from anatomark.sweeps.summary import read_jobs, state_of
+from anatomark.sweeps.summary import state_of
 from anatomark.sweeps.sweeper import StudySweeper
 from commands import CONF, ROOT, Commands, Ended
 from refused import assert_refused
@@ -102,7 +103,7 @@ def test_hopeless_trials_are_pruned_and_no_failures(commands: Commands, folder: 
     pruned = [trial for trial in found if trial.state is TrialState.PRUNED]
     assert pruned
     assert all(trial.state in DONE for trial in found)
-    jobs = read_jobs(folder)
+    jobs = ended_jobs(folder)
     assert {name for name, job in jobs.items() if state_of(folder / name, job) == "pruned"} == {
         str(trial.number) for trial in pruned
     }

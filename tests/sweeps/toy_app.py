@@ -41,10 +41,10 @@ def train(cfg: DictConfig) -> float | None:
         raise ZeroDivisionError("a defect") if hydra_cfg.job.num % 2 else AnatomarkError("bad input")
     sign = -1 if cfg.monitor_mode == "max" else 1
     trainer, model = mock.create_autospec(pl.Trainer, instance=True), pl.LightningModule()
-    trainer.max_epochs, trainer.should_stop = cfg.epochs, False
+    trainer.max_epochs, trainer.current_epoch, trainer.should_stop = cfg.epochs, 0, False
     (folder / "splits.json").write_text("own" if cfg.own_split else f"tests fold {cfg.data.fold}")
     for trial in trials:
-        trial.on_fit_start(trainer, model)
+        trial.on_train_start(trainer, model)
     with (folder / "epochs.txt").open("a") as file:
         for epoch in range(cfg.epochs):
             time.sleep(cfg.seconds)

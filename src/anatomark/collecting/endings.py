@@ -12,11 +12,10 @@ from hydra.errors import HydraException
 
 from anatomark.collecting.plan import parse_words
 from anatomark.errors import AnatomarkError
-from anatomark.multirun import read_result
+from anatomark.multirun import read_job, read_result
 
 Status = Literal["finished", "pruned", "failed", "unfinished"]
 
-_JOB = "job.json"
 _FAILED = re.compile(r"^failed: .*?: (.*)$", re.MULTILINE)
 _STARTED, _TRAINED = re.compile(r"^reading ", re.MULTILINE), re.compile(r"^trained: ", re.MULTILINE)
 
@@ -44,13 +43,13 @@ def read_ending(folder: Path) -> Ending:
     """
     if not folder.is_dir():
         return Ending(status="unfinished", problem="was never started")
-    error = _read_job(folder).get("error")
+    job = read_job(folder)
     log = folder / "train.log"
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     failures = list(_FAILED.finditer(text))
     again = bool(failures and _STARTED.search(text, failures[-1].end()))
-    if error is not None and not again:
-        return Ending(status="failed", problem=str(error))
+    if job is not None and job.error is not None and not again:
+        return Ending(status="failed", problem=job.error)
     if (folder / "result.json").is_file():
         return _read_result(folder)
     if failures and not again:
@@ -69,11 +68,12 @@ def read_words(folder: Path) -> Mapping[str, Any]:
     Raises:
         AnatomarkError: ``job.json`` is damaged.
     """
-    words = _read_job(folder).get("overrides", [])
+    job = read_job(folder)
     try:
-        return {key: values[0] for key, values in parse_words(words).items() if values}
-    except (HydraException, AttributeError, TypeError) as error:
-        raise AnatomarkError(f"{folder / _JOB} is damaged ({' '.join(str(error).split())}); remove it") from error
+        return {key: values[0] for key, values in parse_words(job.overrides if job else []).items() if values}
+    except HydraException as error:
+        reason = " ".join(str(error).split())
+        raise AnatomarkError(f"{folder}: the words in job.json are damaged ({reason}); remove the file") from error
 
 
 def read_reports(folder: Path) -> dict[str, dict[str, Any]]:
@@ -85,11 +85,6 @@ def read_reports(folder: Path) -> dict[str, dict[str, Any]]:
     remedy = f"make it again by python evaluate.py run={folder}"
     files = sorted((folder / "report").glob("*.json"))
     return {file.stem: _read_json(file, remedy) for file in files}
-
-
-def _read_job(folder: Path) -> dict[str, Any]:
-    path = folder / _JOB
-    return _read_json(path, "remove it") if path.is_file() else {}
 
 
 def _read_result(folder: Path) -> Ending:

@@ -12,11 +12,17 @@ from matplotlib.path import Path as Line
 from matplotlib.ticker import MaxNLocator
 
 from anatomark.collecting.axes import Scale, make_scale, spans_decades
+from anatomark.collecting.endings import Status
 from anatomark.collecting.groups import FOLD, SEED
 from anatomark.collecting.jobs import Job, Sweep
 from anatomark.collecting.ranking import Ranking
 
 _BEST, _DONE, _OTHER, _FAILED = "#c2410c", "#0b7285", "#8a97a6", "#b91c1c"
+_LOST: tuple[tuple[Status, str, str], ...] = (
+    ("failed", "X", _FAILED),
+    ("pruned", "x", _OTHER),
+    ("unfinished", "|", _OTHER),
+)
 _SHADES = "viridis"
 _MAX_LABEL = 22  # characters of a tick
 
@@ -26,23 +32,24 @@ def draw_figures(sweep: Sweep, ranking: Ranking) -> dict[str, Figure]:
     better = "lower" if ranking.mode == "min" else "higher"
     figures = {f"Best {ranking.metric} so far ({better} is better)": draw_best_so_far(sweep, ranking)}
     if drawn_keys(sweep):
-        figures[f"What varied, and {ranking.metric}; job {ranking.best} is the best"] = draw_parallel(sweep, ranking)
+        title = f"What varied, and {ranking.metric}; {sweep.unit} {ranking.best} is the best"
+        figures[title] = draw_parallel(sweep, ranking)
     return figures
 
 
 def drawn_keys(sweep: Sweep) -> list[str]:
     """The axes of parallel coordinates: seed and fold are none where something else varies."""
     own = [key for key in sweep.keys if key not in (SEED, FOLD)]
-    return own or list(sweep.keys)
+    return own or [key for key in sweep.keys if key != FOLD or not sweep.trials]
 
 
 def draw_parallel(sweep: Sweep, ranking: Ranking) -> Figure:
     """One line per job that has a score: through its value of every parameter to the score, in whose shade it is.
 
-    Pruned jobs are dashed, the best is in front.
+    Trials of several jobs have one each. Pruned ones are dashed, the best is in front.
     """
     keys = drawn_keys(sweep)
-    jobs = [job for job in sweep.jobs if job.name in ranking.scores and all(key in job.parameters for key in keys)]
+    jobs = [job for job in sweep.ranked if job.name in ranking.scores and all(key in job.parameters for key in keys)]
     jobs.sort(key=lambda job: job.name == ranking.best)  # the last one is drawn on top
     columns = {key: [job.parameters[key] for job in jobs] for key in keys}
     scales = {key: make_scale(values) for key, values in columns.items()}
@@ -97,12 +104,12 @@ def _shorten(text: str) -> str:
 
 
 def draw_best_so_far(sweep: Sweep, ranking: Ranking) -> Figure:
-    """The score of every job over its number, the best one until then, and the jobs that gave none."""
+    """The score of every job, or trial of several, over its number, the best until then, and those without one."""
     numbers = number_jobs(sweep)
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.add_subplot()
     scored = {status: [] for status in ("finished", "pruned")}  # type: dict[str, list[str]]
-    for job in sweep.jobs:
+    for job in sweep.ranked:
         if job.name in ranking.scores and job.status in scored:
             scored[job.status].append(job.name)
     for status, marker, colour in (("finished", "o", _DONE), ("pruned", "x", _OTHER)):
@@ -112,8 +119,8 @@ def draw_best_so_far(sweep: Sweep, ranking: Ranking) -> Figure:
             axes.scatter(x, y, marker=marker, color=colour, s=26, label=status, zorder=3)
     x, y = best_so_far(sweep, ranking)
     axes.step([*x, max(numbers.values())], [*y, y[-1]], where="post", color=_BEST, lw=1.6, label="best so far")
-    for status, marker, colour in (("failed", "X", _FAILED), ("pruned", "x", _OTHER), ("unfinished", "|", _OTHER)):
-        lost = [numbers[job.name] for job in sweep.jobs if job.status == status and job.name not in ranking.scores]
+    for status, marker, colour in _LOST:
+        lost = [numbers[job.name] for job in sweep.of_status(status) if job.name not in ranking.scores]
         if lost:
             # On the lower edge, whatever the scores are.
             edge = axes.get_xaxis_transform()
@@ -122,11 +129,11 @@ def draw_best_so_far(sweep: Sweep, ranking: Ranking) -> Figure:
             axes.scatter(
                 lost, heights, marker=marker, color=colour, s=36, transform=edge, label=label, clip_on=False, zorder=5
             )
-    if spans_decades(list(ranking.scores.values())):
+    if spans_decades([ranking.scores[name] for names in scored.values() for name in names]):
         axes.set_yscale("log")
     axes.margins(y=0.1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True))
-    axes.set_xlabel("job", fontsize=9)
+    axes.set_xlabel(sweep.unit, fontsize=9)
     axes.set_ylabel(ranking.metric, fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25, lw=0.6)
@@ -136,14 +143,14 @@ def draw_best_so_far(sweep: Sweep, ranking: Ranking) -> Figure:
 
 
 def number_jobs(sweep: Sweep) -> dict[str, int]:
-    """Job -> its number; its place where folders are not called by numbers."""
-    if all(job.name.isdecimal() for job in sweep.jobs):
-        return {job.name: int(job.name) for job in sweep.jobs}
-    return {job.name: place for place, job in enumerate(sweep.jobs)}
+    """Job, or trial of several -> its number; its place where folders are not called by numbers."""
+    if all(job.name.isdecimal() for job in sweep.ranked):
+        return {job.name: int(job.name) for job in sweep.ranked}
+    return {job.name: place for place, job in enumerate(sweep.ranked)}
 
 
 def best_so_far(sweep: Sweep, ranking: Ranking) -> tuple[list[int], list[float]]:
-    """Numbers of the jobs that have a score, and the best score of those until each; pruned ones count for none."""
+    """Numbers of those that have a score, and the best score of those until each; pruned ones count for none."""
     numbers = number_jobs(sweep)
     names = [job.name for job in sweep.of_status("finished") if job.name in ranking.scores]
     scores = np.array([ranking.scores[name] for name in names])

@@ -12,7 +12,7 @@ from anatomark.collecting.parameters import same, value_at
 from anatomark.collecting.ranking import Ranking
 from anatomark.report.writer import flatten
 
-SEED, FOLD = "seed", "data.fold"
+SEED, FOLD, TRIAL = "seed", "data.fold", "trial"
 LEVEL = 0.95
 
 
@@ -21,7 +21,8 @@ class Group:
     """One method.
 
     Attributes:
-        parameters: varied key -> value, without seed and fold.
+        parameters: varied key -> value, without seed and fold; of a trial of several jobs, after its name under
+            "trial", all but the fold.
         jobs: all of its jobs.
     """
 
@@ -58,18 +59,27 @@ class Spread:
 
 
 def group_jobs(sweep: Sweep) -> list[Group]:
-    """Groups the jobs of a sweep, in the order in which their parameters first appear.
+    """Groups the jobs of a sweep, in the order in which their parameters first appear; those of one trial together.
 
     Jobs of which nothing says what their parameters were belong to no group.
     """
-    own = [key for key in sweep.keys if key not in (SEED, FOLD)]
+    own = [key for key in sweep.keys if key != FOLD and (key != SEED or sweep.trials)]
     found: dict[tuple[str, ...], list[Job]] = {}
     for job in sweep.jobs:
         if job.config is not None or all(key in job.parameters for key in sweep.keys):
-            found.setdefault(tuple(same(job.parameters[key]) for key in own), []).append(job)
-    return [
-        Group(parameters={key: jobs[0].parameters[key] for key in own}, jobs=tuple(jobs)) for jobs in found.values()
-    ]
+            of_trial = [trial_of(job)] if sweep.trials else []
+            found.setdefault((*of_trial, *(same(job.parameters[key]) for key in own)), []).append(job)
+    return [Group(parameters=_parameters(sweep, jobs[0], own), jobs=tuple(jobs)) for jobs in found.values()]
+
+
+def trial_of(job: Job) -> str:
+    """The name of the trial that a job is a fold of."""
+    return job.name.rpartition("/")[0]
+
+
+def _parameters(sweep: Sweep, job: Job, own: Sequence[str]) -> dict[str, Any]:
+    named = {TRIAL: trial_of(job)} if sweep.trials else {}
+    return {**named, **{key: job.parameters[key] for key in own}}
 
 
 def measured(job: Job, ranking: Ranking | None) -> dict[str, float]:

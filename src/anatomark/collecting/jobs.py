@@ -52,14 +52,29 @@ class Sweep:
         folder: its folder.
         keys: the parameters that vary.
         jobs: in the order of their numbers; at least one is finished.
+        folds: of a study whose trials are cross-validations, those that each of them trains; else empty.
+        trials: of such a study its trials, each as one job whose metrics are means over its folds.
     """
 
     folder: Path
     keys: tuple[str, ...]
     jobs: tuple[Job, ...]
+    folds: tuple[int, ...] = ()
+    trials: tuple[Job, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[Job, ...]:
+        """What is compared: the trials of a study of cross-validations, else the jobs."""
+        return self.trials or self.jobs
+
+    @property
+    def unit(self) -> str:
+        """What the ranked are called: "trial" or "job"."""
+        return "trial" if self.trials else "job"
 
     def of_status(self, status: Status) -> list[Job]:
-        return [job for job in self.jobs if job.status == status]
+        """Those of the ranked that ended so."""
+        return [job for job in self.ranked if job.status == status]
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -81,7 +96,7 @@ def read_sweep(folder: Path) -> Sweep:
         known = {key: value_at(config, key) for key in keys} if config else said.get(name, {})
         parameters = {key: known[key] for key in keys if key in known}
         jobs.append(_read_job(folder, name, config, parameters))
-    sweep = Sweep(folder=folder, keys=tuple(keys), jobs=tuple(jobs))
+    sweep = Sweep(folder=folder, keys=tuple(keys), jobs=tuple(jobs), folds=plan.folds)
     _require_finished(sweep)
     return sweep
 

@@ -20,6 +20,7 @@ MULTIRUN = "multirun.yaml"
 HOW = (*COMMANDS, "launcher", "hydra", "paths")
 """Keys that say how and where a sweep is run, not what its jobs are."""
 _GRID_SWEEPER = "BasicSweeper"
+_DAMAGED = (YAMLError, OmegaConfBaseException, HydraException, AttributeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,12 @@ class Plan:
         named: keys that it sets, in its order.
         jobs: of a grid, the values of these keys for every job, in the order of the jobs; empty where only the sweeper
             knew them.
+        folds: of a study whose trials are cross-validations, those that each of them trains; else empty.
     """
 
     named: tuple[str, ...] = ()
     jobs: tuple[Mapping[str, Any], ...] = ()
+    folds: tuple[int, ...] = ()
 
 
 def read_plan(sweep: Path) -> Plan:
@@ -47,16 +50,18 @@ def read_plan(sweep: Path) -> Plan:
         return Plan()
     try:
         loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        hydra_cfg = (loaded.get("hydra") or {}) if isinstance(loaded, dict) else {}
+        loaded = loaded if isinstance(loaded, dict) else {}
+        hydra_cfg = loaded.get("hydra") or {}
         sweeper = hydra_cfg.get("sweeper") or {}
         params = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
         words = [*params, *((hydra_cfg.get("overrides") or {}).get("task") or [])]
-        parsed = parse_words(words)
-    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException, HydraException, AttributeError, TypeError) as error:
+        parsed, folds = parse_words(words), (loaded.get("sweep") or {}).get("folds") or []
+        folds = tuple(map(int, folds if isinstance(folds, list) else range(folds)))
+    except _DAMAGED as error:
         raise AnatomarkError(f"{path} is damaged ({' '.join(str(error).split())}); restore it") from error
     is_grid = str(sweeper.get("_target_", "")).endswith(_GRID_SWEEPER) and all(parsed.values())
     jobs = tuple(dict(zip(parsed, values, strict=True)) for values in product(*parsed.values())) if is_grid else ()
-    return Plan(named=tuple(parsed), jobs=jobs)
+    return Plan(named=tuple(parsed), jobs=jobs, folds=folds)
 
 
 def parse_words(words: Sequence[str]) -> dict[str, list[Any]]:

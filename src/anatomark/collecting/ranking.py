@@ -17,8 +17,9 @@ class Ranking:
     Attributes:
         metric: its name.
         mode: whether small or large is better.
-        scores: job -> value, of finished and pruned jobs in their order; without those that have none.
-        best: the best finished job; the first of equals.
+        scores: job -> value, of finished and pruned jobs in their order; without those that have none. Trials of
+            several jobs are among them, with the mean over their folds.
+        best: the best finished job, or trial of several; the first of equals.
     """
 
     metric: str
@@ -28,10 +29,10 @@ class Ranking:
 
 
 def rank(sweep: Sweep, *, metric: str | None, mode: str | None) -> Ranking | None:
-    """Ranks the jobs.
+    """Ranks the jobs, or the trials of a study whose trials are several.
 
     Args:
-        sweep: the sweep.
+        sweep: the sweep with its trials.
         metric: a column of ``metrics.csv``; None for the objective of the jobs.
         mode: "min" or "max" with ``metric``, None without.
 
@@ -47,7 +48,7 @@ def rank(sweep: Sweep, *, metric: str | None, mode: str | None) -> Ranking | Non
         return _by_metric(sweep, metric, mode)
     finished = sweep.of_status("finished")
     monitored = {(job.config.get("monitor"), job.config.get("monitor_mode")) for job in finished if job.config}
-    ended = [*finished, *sweep.of_status("pruned")]
+    ended = [job for job in (*sweep.jobs, *sweep.trials) if job.status in ("finished", "pruned")]
     scores = {job.name: job.objective for job in ended if job.objective is not None}
     if len(monitored) != 1 or not any(job.name in scores for job in finished):
         return None
@@ -56,16 +57,18 @@ def rank(sweep: Sweep, *, metric: str | None, mode: str | None) -> Ranking | Non
 
 
 def _by_metric(sweep: Sweep, metric: str, mode: str | None) -> Ranking:
-    measured = {job.name: job.history.best for job in sweep.jobs if job.history is not None}
+    measured = {job.name: job.history.best for job in (*sweep.jobs, *sweep.trials) if job.history is not None}
     scores = {name: values[metric] for name, values in measured.items() if metric in values}
     if not any(job.name in scores for job in sweep.of_status("finished")):
         known = sorted({name for values in measured.values() for name in values})
-        raise AnatomarkError(f"metric={metric}: no finished job measured it; choose one of {', '.join(known) or '-'}")
+        raise AnatomarkError(
+            f"metric={metric}: no finished {sweep.unit} measured it; choose one of {', '.join(known) or '-'}"
+        )
     return _make(sweep, metric, _check_mode(mode, "metric_mode"), scores)
 
 
 def _make(sweep: Sweep, metric: str, mode: Mode, scores: Mapping[str, float]) -> Ranking:
-    ordered = {job.name: scores[job.name] for job in sweep.jobs if job.name in scores}
+    ordered = {job.name: scores[job.name] for job in (*sweep.jobs, *sweep.trials) if job.name in scores}
     finished = {job.name: scores[job.name] for job in sweep.of_status("finished") if job.name in scores}
     best = (min if mode == "min" else max)(finished, key=lambda name: finished[name])
     return Ranking(metric=metric, mode=mode, scores=ordered, best=best)

@@ -4,8 +4,10 @@ A subject is tested in one fold. Where several seeds test it, its numbers are av
 subject counts once and the interval says how the score varies with the subjects drawn.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,9 +105,11 @@ def pool(groups: Sequence[Group]) -> tuple[list[Pooled], list[Unpooled]]:
 
 
 def _command(jobs: Sequence[Job]) -> str:
-    folder = jobs[0].folder if len(jobs) == 1 else jobs[0].folder.parent / "JOB"
-    names = "" if len(jobs) == 1 else f" for JOB {', '.join(job.name for job in jobs)}"
-    return f"python evaluate.py run={folder}{names}"
+    if len(jobs) == 1:
+        return f"python evaluate.py run={jobs[0].folder}"
+    shared = Path(os.path.commonpath([job.folder.parent for job in jobs]))
+    names = ", ".join(job.folder.relative_to(shared).as_posix() for job in jobs)
+    return f"python evaluate.py run={shared / 'JOB'} for JOB {names}"
 
 
 def _rows(group: Group, evaluator: str) -> dict[str, dict[str, Values]]:

@@ -1,21 +1,31 @@
-"""A sweep as tables: short ones for the page, and one with everything for jobs and for groups."""
+"""A sweep as tables: short ones for the page, and those with everything for jobs, trials and groups."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Sequence
 
-from anatomark.collecting.axes import show_value
-from anatomark.collecting.groups import LEVEL, Group, Spread, measured, spreads
+from anatomark.collecting.cells import (
+    Cell,
+    exact_cell,
+    interval_cell,
+    names_of,
+    or_empty,
+    page_link,
+    page_of,
+    parameter_cells,
+    parameters_of,
+    short_names,
+    spread_cells,
+    spread_over,
+)
+from anatomark.collecting.endings import Status
+from anatomark.collecting.groups import FOLD, LEVEL, TRIAL, Group, measured, spreads
 from anatomark.collecting.jobs import Job, Sweep
 from anatomark.collecting.ranking import Ranking
-from anatomark.collecting.subjects import Pooled, Score, Unpooled
+from anatomark.collecting.subjects import Pooled, Unpooled
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
-from anatomark.report.tables import Link
 from anatomark.types import Table
 
-Cell = str | float | int
-
 _PERCENT = f"{100 * LEVEL:g} %"
+_SCORED: tuple[Status, ...] = ("finished", "pruned")
 _PARAMETERS = (
     "What varied was found by comparing the jobs' configurations under the keys that multirun.yaml names;"
     f" a job whose configuration was never written has {NOT_MEASURED} where nothing else says its value."
@@ -25,14 +35,14 @@ _PARAMETERS = (
 def jobs_table(sweep: Sweep, ranking: Ranking | None) -> Table:
     """What varied, how each job ended, its score and test metrics, and the link to its report."""
     shown = [job for job in sweep.jobs if job.status in ("finished", "pruned")]
-    metrics = _short(_names([measured(job, ranking) for job in shown]), ranking)
+    metrics = short_names(names_of([measured(job, ranking) for job in shown]), ranking)
     rows: list[list[Cell]] = []
     for job in sweep.jobs:
         numbers = measured(job, ranking)
         name = f"{job.name} (best)" if ranking and job.name == ranking.best else job.name
         values = [numbers.get(metric, NOT_MEASURED) for metric in metrics]
         epochs = job.history.epochs if job.history else NOT_MEASURED
-        rows.append([name, *_shown_of(job, sweep.keys), job.status, epochs, *values, _link(job)])
+        rows.append([name, *parameters_of(job, sweep.keys), job.status, epochs, *values, page_link(job)])
     return Table(
         title="Jobs",
         columns=["job", *sweep.keys, "status", "epochs", *metrics, "report"],
@@ -41,39 +51,68 @@ def jobs_table(sweep: Sweep, ranking: Ranking | None) -> Table:
     )
 
 
-def all_jobs_table(sweep: Sweep, ranking: Ranking | None) -> Table:
-    """Every number of every job; empty cells where there is none."""
-    numbers = {job.name: measured(job, ranking) for job in sweep.jobs}
-    metrics = _names(list(numbers.values()))
-    last = _names([job.history.last if job.history else {} for job in sweep.jobs])
+def trials_table(sweep: Sweep, groups: Sequence[Group], ranking: Ranking | None) -> Table:
+    """The trials of a study whose trials are cross-validations, the best first, with the spread over their folds."""
+    of_trial = {group.parameters[TRIAL]: group for group in groups}
+    found = {name: spreads(group, ranking) for name, group in of_trial.items()}
+    metrics, keys = short_names(names_of(list(found.values())), ranking), [key for key in sweep.keys if key != FOLD]
     rows: list[list[Cell]] = []
-    for job in sweep.jobs:
+    for trial in _best_first(sweep, ranking):
+        name = f"{trial.name} (best)" if ranking and trial.name == ranking.best else trial.name
+        folds = f"{len(of_trial[trial.name].finished) if trial.name in of_trial else 0} of {len(sweep.folds)}"
+        epochs = trial.history.epochs if trial.history else NOT_MEASURED
+        means = spread_cells(found.get(trial.name, {}), metrics)
+        rows.append([name, *parameters_of(trial, keys), trial.status, folds, epochs, *means, page_link(trial)])
+    return Table(
+        title="Trials, the best first",
+        columns=["trial", *keys, "status", "folds", "epochs", *metrics, "report"],
+        rows=rows,
+        note=f"{_score_note(ranking)} Mean \N{PLUS-MINUS SIGN} standard deviation (n - 1) [{_PERCENT} interval of the"
+        " mean, Student's t] over the folds of a trial; of a pruned one over those that it trained. Folds share"
+        " training subjects, so their interval is somewhat too narrow. All numbers: trials.csv and groups.csv.",
+    )
+
+
+def all_jobs_table(jobs: Sequence[Job], ranking: Ranking | None, *, keys: Sequence[str], what: str) -> Table:
+    """Every number of every job, or of every trial of several; empty cells where there is none.
+
+    Args:
+        jobs: what is listed.
+        ranking: by what they are ranked.
+        keys: the parameters that vary.
+        what: what they are called, "job" or "trial".
+    """
+    numbers = {job.name: measured(job, ranking) for job in jobs}
+    metrics = names_of(list(numbers.values()))
+    last = names_of([job.history.last if job.history else {} for job in jobs])
+    rows: list[list[Cell]] = []
+    for job in jobs:
         history = job.history
         row: list[Cell] = [
             job.name,
-            *(_exact(job.parameters[key]) if key in job.parameters else "" for key in sweep.keys),
+            *(exact_cell(job.parameters[key]) if key in job.parameters else "" for key in keys),
             job.status,
         ]
         row += ["" if job.objective is None else job.objective]
-        row += [history.epochs, _or_empty(history.best_epoch)] if history else ["", ""]
+        row += [history.epochs, or_empty(history.best_epoch)] if history else ["", ""]
         row += [numbers[job.name].get(metric, "") for metric in metrics]
         row += [history.last.get(metric, "") if history else "" for metric in last]
-        rows.append([*row, _page(job) if job.has_page else "", job.problem])
-    own = ["job", *sweep.keys, "status", "objective", "epochs", "best epoch"]
+        rows.append([*row, page_of(job) if job.has_page else "", job.problem])
+    own = [what, *keys, "status", "objective", "epochs", "best epoch"]
     columns = [*own, *metrics, *(f"{metric} (last epoch)" for metric in last), "report", "problem"]
-    return Table(title="Jobs", columns=columns, rows=rows)
+    return Table(title=f"{what.capitalize()}s", columns=columns, rows=rows)
 
 
 def groups_table(groups: Sequence[Group], ranking: Ranking | None) -> Table:
     """Mean, standard deviation and interval of each group's score and test metrics."""
     found = [spreads(group, ranking) for group in groups]
-    metrics = _short(_names(found), ranking)
+    metrics = short_names(names_of(found), ranking)
     rows: list[list[Cell]] = [
         [
-            *_shown(group.parameters),
+            *parameter_cells(group.parameters),
             f"{len(group.finished)} of {len(group.jobs)}",
-            _over(spread),
-            *_means(spread, metrics),
+            spread_over(spread),
+            *spread_cells(spread, metrics),
         ]
         for group, spread in zip(groups, found, strict=True)
     ]
@@ -91,13 +130,18 @@ def groups_table(groups: Sequence[Group], ranking: Ranking | None) -> Table:
 def all_groups_table(groups: Sequence[Group], ranking: Ranking | None) -> Table:
     """Every spread of every group; empty cells where there is none."""
     found = [spreads(group, ranking) for group in groups]
-    metrics = _names(found)
+    metrics = names_of(found)
     parts = ("mean", "sd", "n", "low", "high", "seed_sd")
     rows: list[list[Cell]] = []
     for group, spread in zip(groups, found, strict=True):
-        row = [*map(_exact, group.parameters.values()), len(group.jobs), len(group.finished), _over(spread, absent="")]
+        row = [
+            *map(exact_cell, group.parameters.values()),
+            len(group.jobs),
+            len(group.finished),
+            spread_over(spread, absent=""),
+        ]
         for metric in metrics:
-            row += [_or_empty(getattr(spread[metric], part)) if metric in spread else "" for part in parts]
+            row += [or_empty(getattr(spread[metric], part)) if metric in spread else "" for part in parts]
         rows.append(row)
     own = [*(groups[0].parameters if groups else []), "jobs", "finished", "spread over"]
     columns = [*own, *(f"{metric} {part}" for metric in metrics for part in parts)]
@@ -113,10 +157,10 @@ def pooled_tables(pooled: Sequence[Pooled]) -> list[Table]:
         named = any(found.row for found in of_one)
         rows: list[list[Cell]] = []
         for found in of_one:
-            scores = [_interval(found.scores.get(metric), header) for metric, header in headers.items()]
+            scores = [interval_cell(found.scores.get(metric), header) for metric, header in headers.items()]
             row = [found.row or NOT_MEASURED] if named else []
             counts = [found.n_folds, found.n_seeds, found.n_subjects]
-            rows.append([*_shown(found.parameters), *row, *counts, *scores])
+            rows.append([*parameter_cells(found.parameters), *row, *counts, *scores])
         data_sets = ", ".join(dict.fromkeys(found.data_set for found in of_one if found.data_set))
         left_out = max(score.n_unmeasured for found in of_one for score in found.scores.values())
         tables.append(
@@ -144,7 +188,7 @@ def unpooled_table(unpooled: Sequence[Unpooled]) -> Table:
     return Table(
         title="Not pooled over subjects",
         columns=[*unpooled[0].parameters, "evaluator", "why"],
-        rows=[[*_shown(one.parameters), one.evaluator or "all", one.reason] for one in unpooled],
+        rows=[[*parameter_cells(one.parameters), one.evaluator or "all", one.reason] for one in unpooled],
     )
 
 
@@ -154,29 +198,23 @@ def problems_table(jobs: Sequence[Job], sweep: Sweep) -> Table:
         title="Jobs with problems",
         columns=["job", *sweep.keys, "status", "why", "log"],
         rows=[
-            [job.name, *_shown_of(job, sweep.keys), job.status, job.problem or NOT_MEASURED, f"{job.name}/train.log"]
+            [
+                job.name,
+                *parameters_of(job, sweep.keys),
+                job.status,
+                job.problem or NOT_MEASURED,
+                f"{job.name}/train.log",
+            ]
             for job in jobs
         ],
     )
 
 
-def _names(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(name for numbers in found for name in numbers))
-
-
-def _short(metrics: Sequence[str], ranking: Ranking | None) -> list[str]:
-    """The score and the test metrics; without any of them, those of validation. Counts of frames are left out."""
-    score = [ranking.metric] if ranking else []
-    scores = [metric for metric in metrics if metric not in score and not metric.split("/")[-1].startswith("n_")]
-    for split in ("test/", "val/"):
-        if chosen := [metric for metric in scores if metric.startswith(split)]:
-            return [*score, *chosen]
-    return score
-
-
 def _score_note(ranking: Ranking | None) -> str:
     if ranking is None:
-        return "The jobs have no objective in common, so none is the best; metric=NAME metric_mode=min|max ranks them."
+        return (
+            "No finished ones have an objective in common, so none is the best; metric=NAME metric_mode=min|max ranks."
+        )
     better = "lower" if ranking.mode == "min" else "higher"
     return f"{ranking.metric} ({better} is better) at the best epoch; test/: the checkpoint that evaluate.py takes."
 
@@ -186,60 +224,12 @@ def _sweep_note(sweep: Sweep) -> str:
     return "Their comparison by evaluate.py is report/index.html of the sweep. " if page.is_file() else ""
 
 
-def _shown_of(job: Job, keys: Sequence[str]) -> list[Cell]:
-    return [show_value(job.parameters[key]) if key in job.parameters else NOT_MEASURED for key in keys]
+def _best_first(sweep: Sweep, ranking: Ranking | None) -> list[Job]:
+    """Finished trials by their score, then pruned ones by theirs, then those without one by their number."""
+    scores, sign = (ranking.scores, 1 if ranking.mode == "min" else -1) if ranking else ({}, 1)
 
+    def place(trial: Job) -> tuple[int, float]:
+        scored = trial.name in scores
+        return _SCORED.index(trial.status) if scored else len(_SCORED), sign * scores[trial.name] if scored else 0.0
 
-def _shown(parameters: Mapping[str, Any]) -> list[Cell]:
-    return [show_value(value) for value in parameters.values()]
-
-
-def _exact(value: Any) -> Cell:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number else show_value(value)
-
-
-def _or_empty(value: Cell | None) -> Cell:
-    return "" if value is None else value
-
-
-def _link(job: Job) -> str:
-    return Link("page", f"../{quote(_page(job))}") if job.has_page else NOT_MEASURED
-
-
-def _page(job: Job) -> str:
-    return f"{job.name}/report/index.html"
-
-
-def _over(spread: Mapping[str, Spread], absent: str = NOT_MEASURED) -> str:
-    for found in spread.values():
-        return f"{found.n} {found.over if found.n > 1 else found.over.removesuffix('s')}"
-    return absent
-
-
-def _means(spread: Mapping[str, Spread], metrics: Sequence[str]) -> list[Cell]:
-    return [_describe(spread[metric]) if metric in spread else NOT_MEASURED for metric in metrics]
-
-
-def _describe(found: Spread) -> str:
-    if found.sd is None or found.low is None or found.high is None:
-        return _digits(found.mean)
-    interval = f"[{_digits(found.low)}, {_digits(found.high)}]"
-    return f"{_digits(found.mean)} \N{PLUS-MINUS SIGN} {_digits(found.sd)} {interval}"
-
-
-def _digits(value: float) -> str:
-    return f"{value:.2g}" if 0 < abs(value) < 5e-4 else f"{value:.3f}"
-
-
-def _interval(score: Score | None, header: str) -> str:
-    if score is None or score.value is None:
-        return NOT_MEASURED
-    factor, digits = (100, 1) if header.endswith("%") else (1, 3)
-
-    def show(value: float) -> str:
-        return f"{factor * value:z.{digits}f}"
-
-    if score.low is None or score.high is None:
-        return show(score.value)
-    return f"{show(score.value)} [{show(score.low)}, {show(score.high)}]"
+    return sorted(sweep.ranked, key=place)

@@ -20,9 +20,10 @@ class LocalisationEvaluator:
     The map is brought to the size of the image and to [0, 1]; then come the box of the pixels above a threshold,
     MaxBoxAcc (Choe et al. 2020), which asks how good the best fixed threshold would have been, and the pointing game
     (Zhang et al. 2018), which asks whether the maximum lies inside. One run tries the rules of both papers, with all
-    parts of the mask and the largest, on the network's own maps and those that other methods made with it, such as
-    Grad-CAM. Where there is a map per class, that of the most probable class localises; ``gt_known`` asks that of the
-    true class instead, which no classification error can mislead.
+    parts of the mask and the largest, on the network's own maps, those that other methods made with it, such as
+    Grad-CAM, and, as the control, a Gaussian at the middle of the image, which has not seen it. Where there is a map
+    per class, that of the most probable class localises; ``gt_known`` asks that of the true class instead, which no
+    classification error can mislead.
 
     A frame that was made polar is compared where it was annotated: what is above the threshold of the polar map is
     boxed in the frame before. (The upright box around the outline of a box on the polar map would be far too large:
@@ -30,8 +31,9 @@ class LocalisationEvaluator:
     skipped and counted.
 
     Args:
-        threshold: of the box that heads the report: "median" for 1.3 times the map's median (Toussaint et al. 2018),
-            "mean" for its mean (Zhu et al. 2017), or a fraction of its maximum.
+        threshold: of the box that heads the report: "median" for 1.3 times the map's median, the rule of Toussaint et
+            al. 2018 to the letter; "contrast" for 30 % of the way from the median to the maximum, which does not depend
+            on where the map's zero lies; "mean" for its mean (Zhu et al. 2017); or a fraction of its maximum.
         component: of that box: "all" boxes everything above the threshold, "largest" only its largest connected part.
         target: name of the box that is the truth; "union" for the box around all of a frame's boxes; None for its only
             box.
@@ -50,7 +52,7 @@ class LocalisationEvaluator:
     def __init__(
         self,
         *,
-        threshold: Literal["median", "mean"] | float = "median",
+        threshold: Literal["contrast", "median", "mean"] | float = "contrast",
         component: Literal["all", "largest"] = "all",
         target: str | None = None,
         exclude: Sequence[str] = (),

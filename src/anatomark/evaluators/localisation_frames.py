@@ -13,13 +13,15 @@ from anatomark.types import AnatomarkError, Prediction, Sample
 
 UNION = "union"
 MAIN = "main"
+CENTRE = "centre Gaussian"
+"""The control: a map that has not seen the image (Choe et al. 2020)."""
 
 
 class Choice(NamedTuple):
     """Whose map is asked.
 
     Attributes:
-        method: :data:`MAIN` for the network's own map, or a name among ``other_maps``.
+        method: :data:`MAIN` for the network's own map, :data:`CENTRE`, or a name among ``other_maps``.
         gt_known: the map of the true class, else that of the most probable one.
     """
 
@@ -56,6 +58,8 @@ class Target:
 
     def maps(self, method: str) -> Float[Tensor, "m y x"]:
         """The maps of a method, one for the frame or one per class."""
+        if method == CENTRE:
+            return centre_gaussian(self.prediction["maps"][:1])
         return self.prediction["maps"] if method == MAIN else self.prediction["other_maps"][method]
 
 
@@ -137,7 +141,13 @@ def _choices(sample: Sample, prediction: Prediction) -> dict[Choice, int]:
         choices[Choice(method=method, gt_known=False)] = called or 0
         if called is not None and "label" in sample:
             choices[Choice(method=method, gt_known=True)] = _true_class(sample, len(maps))
-    return choices
+    return {**choices, Choice(method=CENTRE, gt_known=False): 0}
+
+
+def centre_gaussian(like: Float[Tensor, "1 y x"]) -> Float[Tensor, "1 y x"]:
+    """A Gaussian at the middle of a map, its deviation half of the map's sides."""
+    rows, columns = (torch.exp(-(2 * (torch.arange(n).to(like) + 0.5) / n - 1).square() / 2) for n in like.shape[1:])
+    return (rows[:, None] * columns)[None]
 
 
 def _true_class(sample: Sample, n_classes: int) -> int:

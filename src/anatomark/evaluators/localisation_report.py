@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
-from anatomark.evaluators.localisation_frames import MAIN
+from anatomark.evaluators.localisation_frames import CENTRE, MAIN
 from anatomark.evaluators.localisation_rules import RULES, BoxRules
 from anatomark.evaluators.localisation_values import DELTAS, METRICS
 from anatomark.types import Table
@@ -26,6 +26,8 @@ def describe_conventions(rules: BoxRules, *, target: str) -> dict[str, str]:
     return {
         "map": "the only one, or that of the most probable class; interpolated bilinearly to the image the network saw,"
         " stretched to [0, 1]",
+        CENTRE: "a Gaussian at the middle of the image the network saw, its deviation half of the sides: what a box is"
+        " worth that has not seen the image",
         "gt_known": "the same with the map of the true class; null where maps or frames have no class",
         "truth": target,
         "box": _describe(rules.headline),
@@ -44,6 +46,7 @@ def describe_conventions(rules: BoxRules, *, target: str) -> dict[str, str]:
 def _describe(rule: str) -> str:
     threshold, _, part = rule.partition("+")
     above = {
+        RULES["contrast"]: "median + 0.3 (maximum - median)",
         RULES[
             "median"
         ]: "1.3 times the median, or median + 0.3 (maximum - median) where the median is 0 or 1.3 times it"

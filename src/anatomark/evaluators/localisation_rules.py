@@ -8,13 +8,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.geometry.boxes import fraction_thresholds, mean_threshold, median_threshold, threshold_boxes
+from anatomark.geometry.boxes import (
+    contrast_threshold,
+    fraction_thresholds,
+    mean_threshold,
+    median_threshold,
+    threshold_boxes,
+)
 from anatomark.geometry.parts import largest_boxes
 from anatomark.types import AnatomarkError
 
 Threshold = Callable[[Float[Tensor, "b h w"]], Float[Tensor, "b 1"]]
 
-RULES = {"median": "paper", "mean": "spn"}
+RULES = {"contrast": "contrast", "median": "paper", "mean": "spn"}
 """Threshold -> what the report calls its box."""
 
 _LARGEST = "+largest"
@@ -24,7 +30,7 @@ class BoxRules:
     """The papers' rules, with all parts of the mask or the largest one, and the thresholds that MaxBoxAcc tries.
 
     Args:
-        threshold: of the rule that heads the report: "median", "mean" or a fraction of the maximum.
+        threshold: of the rule that heads the report: "contrast", "median", "mean" or a fraction of the maximum.
         component: of that rule: "all" or "largest".
         n_fractions: thresholds of MaxBoxAcc: i / n_fractions of the maximum, i from 0.
 
@@ -38,13 +44,21 @@ class BoxRules:
     """
 
     def __init__(
-        self, *, threshold: Literal["median", "mean"] | float, component: Literal["all", "largest"], n_fractions: int
+        self,
+        *,
+        threshold: Literal["contrast", "median", "mean"] | float,
+        component: Literal["all", "largest"],
+        n_fractions: int,
     ) -> None:
         if component not in ("all", "largest"):
             raise AnatomarkError(f"`component` of the localisation is {component}; it must be all or largest")
         if n_fractions < 1:
             raise AnatomarkError(f"`n_fractions` of the localisation is {n_fractions}; it must be at least 1")
-        self._thresholds: dict[str, Threshold] = {RULES["median"]: median_threshold, RULES["mean"]: mean_threshold}
+        self._thresholds: dict[str, Threshold] = {
+            RULES["contrast"]: contrast_threshold,
+            RULES["median"]: median_threshold,
+            RULES["mean"]: mean_threshold,
+        }
         if threshold not in RULES:
             self._thresholds[str(threshold)] = _fraction(threshold)
         self.names = tuple(self._thresholds) + tuple(name + _LARGEST for name in self._thresholds)
@@ -78,7 +92,7 @@ def _reached(thresholds: Float[Tensor, "b r"], in_frame: Float[Tensor, "b height
 def _fraction(threshold: str | float) -> Threshold:
     if isinstance(threshold, str) or not 0 <= threshold <= 1:
         raise AnatomarkError(
-            f"`threshold` of the localisation is {threshold}; it must be median, mean or a fraction of the maximum in"
-            " [0, 1]"
+            f"`threshold` of the localisation is {threshold}; it must be contrast, median, mean or a fraction of the"
+            " maximum in [0, 1]"
         )
     return partial(fraction_thresholds, fractions=[threshold])

@@ -72,7 +72,7 @@ class Predictor:
             classes=self.classes,
             probabilities=model.probabilities,
             rules=BoxRules(
-                threshold=boxes.get("threshold", "median"), component=boxes.get("component", "all"), n_fractions=1
+                threshold=boxes.get("threshold", "contrast"), component=boxes.get("component", "all"), n_fractions=1
             ),
             min_distance=cfg.discovery.min_distance,
             threshold=cfg.discovery.threshold,

@@ -11,6 +11,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from anatomark.errors import AnatomarkError
+from anatomark.multirun import mark_finished
 from anatomark.runs import display_path
 from anatomark.sweeps.study import is_hopeless
 from anatomark.sweeps.trials import Ending, objective_of
@@ -74,7 +75,8 @@ def train_folds(
     """Trains the folds of trials one after another, each fold of all trials at once.
 
     After each fold the study learns the mean so far, and the pruner ends trials whose mean is hopeless. A trial with a
-    failed fold has failed. Folds that a killed sweep finished give back their objective without a training.
+    failed fold has failed; others leave their mean in ``result.json`` of the folder N. Folds that a killed sweep
+    finished give back their objective without a training.
 
     Args:
         study: the study.
@@ -109,6 +111,9 @@ def train_folds(
                 ends[trial.number] = Ending(state=TrialState.COMPLETE, value=mean)
             elif is_hopeless(study, pruner, trial._trial_id, step):
                 ends[trial.number] = Ending(state=TrialState.PRUNED)
+            if trial.number in ends:
+                pruned = ends[trial.number].state is TrialState.PRUNED
+                mark_finished(folder / str(trial.number), mean, pruned=pruned)
     return [ends[trial.number] for trial, _ in jobs]
 
 

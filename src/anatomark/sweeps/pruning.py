@@ -6,7 +6,7 @@ import optuna
 import pytorch_lightning as pl
 from optuna.study import Study
 
-from anatomark.sweeps.study import PRUNED_AT, is_hopeless, open_storage, storage_errors
+from anatomark.sweeps.study import PRUNED_AT, is_hopeless, judged_hopeless, open_storage, storage_errors
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -34,10 +34,16 @@ class TrialPruning(pl.Callback):
             study_id = self._storage.get_study_id_from_name(study)
             self._trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial)
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forgets how an earlier, killed job of the trial got on."""
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Goes by how an earlier, killed job of the trial got on up to the epoch that this one goes on from.
+
+        A job killed between the pruner's word and its own end has the checkpoint of its last epoch, and trains no more.
+        """
         with storage_errors(self._url):
-            self._storage.set_trial_user_attr(self._trial_id, PRUNED_AT, None)
+            epoch = judged_hopeless(self._storage.get_trial(self._trial_id), before=trainer.current_epoch)
+            self._storage.set_trial_user_attr(self._trial_id, PRUNED_AT, epoch)
+        if epoch is not None:
+            self.pruned = trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Reports, asks the pruner, and remembers in the study that the trial is pruned."""

@@ -13,6 +13,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
 
 from anatomark.errors import AnatomarkError
 
@@ -135,3 +136,9 @@ def is_hopeless(study: Study, pruner: "BasePruner", trial_id: int, step: int) ->
         judged = {**judged, str(step): bool(pruner.prune(study, trial))}
         study._storage.set_trial_user_attr(trial_id, _JUDGED, judged)
     return judged[str(step)]
+
+
+def judged_hopeless(trial: FrozenTrial, *, before: int) -> int | None:
+    """The first step at which a pruner ended a trial, of those before a step; None where there is none."""
+    judged: dict[str, bool] = trial.user_attrs.get(_JUDGED, {})
+    return min((int(step) for step, hopeless in judged.items() if hopeless and int(step) < before), default=None)

@@ -1,9 +1,7 @@
 """What became of the jobs of a multirun, said at its end, so that no failed one hides."""
 
-import json
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +11,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from anatomark.cli import user_message
-from anatomark.files import write_whole
-from anatomark.multirun import read_result
+from anatomark.multirun import JobRecord, ended_jobs, read_result, record_job
 from anatomark.runs import display_path
 
 log = logging.getLogger("anatomark")
-
-_JOB = "job.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What ``job.json`` says, which every job of a multirun leaves in its folder.
-
-    Attributes:
-        overrides: the words of the command line that made it.
-        error: what ended it, on one line; None where it ended well.
-    """
-
-    overrides: list[str]
-    error: str | None
 
 
 class SweepSummary(Callback):
@@ -44,14 +26,13 @@ class SweepSummary(Callback):
             return
         error = job_return._return_value if job_return.status is JobStatus.FAILED else None
         message = None if error is None else user_message(error) or f"{type(error).__name__}: {error}"
-        job = Job(overrides=list(job_return.overrides or []), error=message and " ".join(message.split()))
-        path = Path(config.hydra.runtime.output_dir) / _JOB
-        write_whole(path, json.dumps(asdict(job), indent=1) + "\n")
+        job = JobRecord(overrides=list(job_return.overrides or []), error=message and " ".join(message.split()))
+        record_job(Path(config.hydra.runtime.output_dir), job)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Logs how many jobs finished, and of each failed one the error and where its traceback is."""
         folder = Path(config.hydra.sweep.dir)
-        jobs = read_jobs(folder)
+        jobs = ended_jobs(folder)
         if not jobs:
             return
         shared = set.intersection(*(set(job.overrides) for job in jobs.values()))
@@ -65,14 +46,7 @@ class SweepSummary(Callback):
                 log.error("failed: %s (%s): %s; traceback in %s", name, own, job.error, trace)
 
 
-def read_jobs(folder: Path) -> dict[str, Job]:
-    """The jobs of a multirun's folder that ended, by the names of their folders."""
-    paths = {path.parent.relative_to(folder): path for path in folder.glob(f"**/{_JOB}")}
-    ordered = sorted(paths, key=lambda job: [(len(part), part) for part in job.parts])
-    return {str(job): Job(**json.loads(paths[job].read_text(encoding="utf-8"))) for job in ordered}
-
-
-def state_of(folder: Path, job: Job) -> str:
+def state_of(folder: Path, job: JobRecord) -> str:
     """How a job ended: "failed", "pruned" or "finished"."""
     if job.error is not None:
         return "failed"

@@ -40,8 +40,8 @@ class StudySweeper(OptunaSweeperImpl):
     """Trains until the study holds ``n_trials`` finished or pruned trials.
 
     Trial N is the job in the folder N, or with ``sweep.folds`` a job in N/FOLD for each fold. What a killed sweep left
-    half done is trained again under its number, with its parameters; what failed is replaced by another trial the next
-    time that the command is given. The arguments are those of Hydra's Optuna sweeper, but the direction, which is
+    half done goes on under its number, with its parameters; what failed is replaced by another trial the next time
+    that the command is given. The arguments are those of Hydra's Optuna sweeper, but the direction, which is
     ``monitor_mode``'s.
     """
 
