@@ -13,6 +13,8 @@ from anatomark.subjects import check_subjects, record_subjects
 @dataclass
 class Scan:
     subject: str
+    key: str = "a scan"
+    split: str | None = None
 
 
 def scans(**splits: str) -> dict[str, list[Scan]]:

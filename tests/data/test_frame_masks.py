@@ -213,7 +213,7 @@ def test_frames_without_a_mask_can_be_left_out_without_changing_the_split(tmp_pa
     records = [record(tmp_path, f"f{n:02}", mask=mask if n % 3 else None) for n in range(18)]
     every, masked = ready(records), ready(records, masked_only=True)
     for split, part in every.records.items():
-        assert masked.records[split] == [one for one in part if one.mask is not None]
+        assert list(masked.records[split]) == [one for one in part if one.mask is not None]
     assert all("mask" in batch for batch in masked.train_dataloader())
     assert len(keys(every.test_dataloader())) == 6
     with pytest.raises(AnatomarkError, match=r"no frame of listed has a mask; add masks, or set data\.masked_only=f"):

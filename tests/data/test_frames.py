@@ -120,7 +120,7 @@ def test_annotations_arrive_unchanged(tmp_path):
     assert "label" not in FrameDataset([record])[0]
     assert sample["spacing_mm"].tolist() == [0.5, 0.25]
     for name in ("points", "boxes", "ellipse", "frustum"):
-        assert sample[name] == getattr(record, name)
+        torch.testing.assert_close(sample[name], getattr(record, name), rtol=0, atol=0)
 
 
 def viewed(folder):

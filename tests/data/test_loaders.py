@@ -1,5 +1,7 @@
 """Worker processes draw the same in an epoch, however long they have lived."""
 
+import gc
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler
@@ -65,3 +67,20 @@ def test_without_workers_it_is_an_ordinary_loader() -> None:
     torch.manual_seed(0)
     plain = DataLoader(Noise(), batch_size=3, shuffle=True)
     assert all(torch.equal(frames, torch.cat(list(plain))) for frames in ours)
+
+
+class Hidden(Dataset):
+    """How many objects the collector of the process that reads does not look at."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> int:
+        return gc.get_freeze_count()
+
+
+def test_workers_leave_what_they_have_of_the_main_process_to_itself() -> None:
+    before, objects = gc.get_freeze_count(), len(gc.get_objects())
+    counts = torch.cat(list(make_loader(Hidden(), num_workers=2, batch_size=1)))
+    assert (counts > before + objects / 2).all()
+    assert gc.get_freeze_count() == before

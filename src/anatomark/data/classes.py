@@ -40,7 +40,7 @@ def check_classes(records: Sequence[FrameRecord], classes: Sequence[str], *, whe
     Raises:
         AnatomarkError: names ``where`` and the class.
     """
-    present = {record.label for record in records}
+    present = {record.label for record in (records if classes else ())}
     absent = [name for name in classes if name not in present]
     if absent:
         raise AnatomarkError(

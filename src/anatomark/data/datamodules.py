@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, RandomSampler, Sampler
 from anatomark.data.classes import check_classes, check_labels, check_names
 from anatomark.data.frames import FrameDataset, FrameRecord, FrameSource
 from anatomark.data.loaders import make_loader
+from anatomark.data.packed_records import PackedRecords
 from anatomark.data.samplers import in_order
 from anatomark.data.sectors import add_sectors
 from anatomark.data.splits import check_disjoint, split_records
@@ -101,7 +102,7 @@ class FrameDataModule(pl.LightningDataModule):
             "pin_memory": pin_memory,
             "persistent_workers": cache and num_workers > 0,  # the frames they keep would end with them every epoch
         }
-        self.records: dict[str, list[FrameRecord]] = {}
+        self.records: dict[str, Sequence[FrameRecord]] = {}
         self.predict_splits: Sequence[str] = ("test",)
 
     def setup(self, stage: str | None = None) -> None:
@@ -116,7 +117,7 @@ class FrameDataModule(pl.LightningDataModule):
                 records = self._masked(records)
             if self.estimate_frusta:
                 records = add_sectors(records, workers=self.loader_options["num_workers"])
-            self.records = records
+            self.records = {split: PackedRecords(part) for split, part in records.items()}
 
     def train_dataloader(self) -> DataLoader[Sample]:
         records = self._training_records()
@@ -169,7 +170,7 @@ class FrameDataModule(pl.LightningDataModule):
             )
         return masked
 
-    def _training_records(self) -> list[FrameRecord]:
+    def _training_records(self) -> Sequence[FrameRecord]:
         records = self.records["train"]
         if not records:
             raise AnatomarkError(

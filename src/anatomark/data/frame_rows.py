@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,3 +55,7 @@ class _NamedRows(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return self._stop - self._start
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rows = slice(self._start, self._stop)
+        return _NamedRows, (self._names[rows], self._values[rows].clone(), 0, len(self))  # without the other frames'

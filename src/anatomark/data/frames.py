@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from anatomark.data.packed_records import PackedRecords
 from anatomark.data.transforms import Transform
 from anatomark.types import AnatomarkError, Ellipse, Frustum, Sample
 
@@ -107,7 +108,7 @@ class FrameDataset(Dataset[Sample]):
         single_viewing: bool = False,
         cache: bool = False,
     ) -> None:
-        self.records = tuple(records)
+        self.records = records if isinstance(records, PackedRecords) else PackedRecords(records)
         self.transform = transform
         self.classes = tuple(classes)
         self.single_viewing = single_viewing
@@ -117,14 +118,13 @@ class FrameDataset(Dataset[Sample]):
         return len(self.records)
 
     def __getitem__(self, index: int) -> Sample:
-        image, mask = self._decoded(index)
-        sample = to_sample(
-            self.records[index], image, mask=mask, classes=self.classes, single_viewing=self.single_viewing
-        )
+        record = self.records[index]
+        image, mask = self._decoded(index, record)
+        sample = to_sample(record, image, mask=mask, classes=self.classes, single_viewing=self.single_viewing)
         return sample if self.transform is None else self.transform(sample)
 
-    def _decoded(self, index: int) -> tuple[GreyImage, Mask | None]:
-        record, kept = self.records[index], {} if self._cached is None else self._cached
+    def _decoded(self, index: int, record: FrameRecord) -> tuple[GreyImage, Mask | None]:
+        kept = {} if self._cached is None else self._cached
         if index not in kept:
             image = read_grey(record)
             kept[index] = image, None if record.mask is None else record.mask((image.shape[1], image.shape[0]))

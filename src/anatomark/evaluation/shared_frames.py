@@ -59,7 +59,7 @@ class SharedDataset:
         self.kept = kept
 
     @property
-    def records(self) -> tuple[FrameRecord, ...]:
+    def records(self) -> Sequence[FrameRecord]:
         return self.dataset.records
 
     def __getitem__(self, index: int) -> Sample:
