@@ -49,7 +49,7 @@ def train(cfg: DictConfig) -> float | None:
     datamodule = instantiate(cfg.data)
     log.info("reading %s", cfg.data.root)
     datamodule.setup()
-    if (cfg.monitor or "").startswith("val/") and not (datamodule.val_dataloader() and cfg.trainer.limit_val_batches):
+    if (cfg.monitor or "").startswith("val/") and not (datamodule.records["val"] and cfg.trainer.limit_val_batches):
         raise AnatomarkError(f"monitor={cfg.monitor} needs validation frames, and there are none; set monitor=null")
     model = instantiate(cfg.model) if checkpoint is None else instantiate_trained(cfg.model)
     if checkpoint is not None:

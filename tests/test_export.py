@@ -132,6 +132,7 @@ def check_graph(
     assert json.loads(metadata["classes"]) == config.data.classes
     assert json.loads(metadata["input_size"]) == list(frames.shape[2:])
     assert int(metadata["map_stride"]) == pairs[0][1]["map_stride"]
+    assert "at least median + 0.3 (maximum - median) of the map" in metadata["box"]
     assert (metadata["model"], metadata["checkpoint"]) == (config.choices.model, checkpoint)
     return metadata
 

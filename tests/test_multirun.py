@@ -55,6 +55,9 @@ def test_a_trial_stands_for_its_folds(tmp_path: Path) -> None:
     single = make_run(tmp_path / "5")
     (tmp_path / "multirun.yaml").touch()
     (tmp_path / "3" / "report").mkdir()
+    with pytest.raises(AnatomarkError, match=rf"3: 3 folds of the trial are trained.*hydra\.sweep\.dir={tmp_path},"):
+        expand_runs(str(tmp_path / "3"))
+    mark_finished(tmp_path / "3", 1.0)
     assert expand_runs([str(tmp_path / "3"), str(single)]) == [*folds["3"], single]
     assert expand_runs(str(tmp_path)) == [*folds["3"], *folds["4"], single]
     for name in ("9", "3/report"):  # load_config says what is wrong with them

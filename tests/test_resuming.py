@@ -99,7 +99,7 @@ def configuration(lr: float, **commands: object) -> DictConfig:
 
 def test_a_job_goes_on_from_its_own_configuration_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     choices = {"model": "saliency"}
-    wanted, other = configuration(0.1), configuration(0.2)
+    wanted, other = configuration(0.1, gap=float("nan")), configuration(0.2, gap=float("nan"))
     assert find_job(wanted, tmp_path, choices) is None  # its first time
     save_config(wanted, tmp_path, choices)
     assert find_job(wanted, tmp_path, choices) is None  # killed in its first epoch
@@ -113,6 +113,9 @@ def test_a_job_goes_on_from_its_own_configuration_alone(tmp_path: Path, caplog: 
             find_job(config, tmp_path, made)
     truncate(last)
     with pytest.raises(AnatomarkError, match="no checkpoint that can be read"):
+        find_job(wanted, tmp_path, choices)
+    (tmp_path / "config.yaml").unlink()
+    with pytest.raises(AnatomarkError, match=r"holds checkpoints, but no config\.yaml"):
         find_job(wanted, tmp_path, choices)
     with pytest.raises(AnatomarkError, match="leave -m out"):
         find_job(configuration(0.1, run="runs/a", resume=True), tmp_path, choices)

@@ -181,7 +181,7 @@ def describe(model: BaseModel, cfg: DictConfig, folder: Path, frames: Float[Tens
         "scores": "(batch, classes): probabilities by `activation`; absent where the model tells no classes",
         "map": "(batch, height, width): the map of the most probable class brought to [0, 1], or the model's only map,"
         " interpolated from cells of `map_stride` px to the pixels of the frame",
-        "box": "(batch, 4): x0, y0, x1, y1 around what is at least 1.3 times the median of the map brought to [0, 1];"
+        "box": "(batch, 4): x0, y0, x1, y1 around what is at least median + 0.3 (maximum - median) of the map;"
         " px of the frame, continuous edges: the whole frame is -0.5, -0.5, width - 0.5, height - 0.5",
     }
 

@@ -66,6 +66,11 @@ def _expand(folder: Path) -> list[Path]:
             f"{folder}: {len(unfinished)} of {len(runs)} runs did not finish ({', '.join(unfinished)}); give their"
             f" command again with hydra.sweep.dir={sweep}, or evaluate the others by run=[A,B,...]"
         )
+    if sweep != folder and not (folder / _RESULT).is_file():
+        raise AnatomarkError(
+            f"{folder}: {len(runs)} folds of the trial are trained, but it did not finish; give the study's command"
+            f" again with hydra.sweep.dir={sweep}, or evaluate its folds by run=[A,B,...]"
+        )
     return runs
 
 
@@ -138,7 +143,12 @@ def differing_keys(folder: Path, cfg: DictConfig, choices: Mapping[str, Any]) ->
     assert isinstance(content, dict)
     saved = {str(key): value for key, value in content.items()}
     wanted = describe_config(cfg, choices)
-    return sorted(key for key in saved.keys() | wanted.keys() if saved.get(key) != wanted.get(key))
+    # As text, in which NaN equals itself.
+    return sorted(key for key in saved.keys() | wanted.keys() if _text(saved.get(key)) != _text(wanted.get(key)))
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def read_result(folder: Path) -> Result | None:

@@ -57,14 +57,19 @@ def find_job(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Path 
             "a multirun cannot continue the run of run= and resume=true; leave -m out. Unfinished jobs of a multirun go"
             " on when its command is given again with hydra.sweep.dir= and its folder"
         )
+    checkpoints = any((folder / "checkpoints").glob("*.ckpt"))
     if not (folder / "config.yaml").is_file():
+        if checkpoints:
+            raise AnatomarkError(
+                f"{display_path(folder)} holds checkpoints, but no config.yaml; restore it, or remove the folder"
+            )
         return None
     if not (other := differing_keys(folder, cfg, choices)):
         checkpoint = last_checkpoint(folder)
         if checkpoint is not None:
             log.info("goes on from its last checkpoint: %s", display_path(folder))
         return checkpoint
-    if any((folder / "checkpoints").glob("*.ckpt")):
+    if checkpoints:
         raise AnatomarkError(
             f"{display_path(folder)} holds an unfinished run of another configuration ({', '.join(other)} differ);"
             f" continue it by run={display_path(folder)} resume=true, choose another hydra.sweep.dir, or remove it"

@@ -80,6 +80,8 @@ def test_every_field_comes_back(tmp_path: Path) -> None:
     assert list(PackedRecords([])) == []
     masked = FrameRecord(key="a", subject="s", file=tmp_path, mask=MaskFile(file=tmp_path / "mask.png"))
     assert list(PackedRecords([masked])) == [masked]
+    learnt = FrameRecord(key="a", subject="s", file=tmp_path, points={"csp": torch.ones(2, requires_grad=True)})
+    assert PackedRecords([learnt])[0].points["csp"].tolist() == [1, 1]
 
 
 def test_rows_of_a_table_come_back_without_the_table(tmp_path: Path) -> None:
@@ -128,5 +130,5 @@ def test_a_record_that_cannot_be_packed_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "open").open("w") as file:
         for mask in (lambda size: np.zeros(size[::-1], bool), partial(print, file)):
             record = FrameRecord(key="f1", subject="s", file=tmp_path, mask=mask)
-            with pytest.raises(AnatomarkError, match=r"frame f1 cannot be handed to worker processes \(.*\); make its"):
+            with pytest.raises(AnatomarkError, match=r"frame f1 cannot be pickled \(.*\); make its"):
                 PackedRecords([bare(tmp_path), record])

@@ -126,7 +126,7 @@ def test_the_control_has_not_seen_the_image() -> None:
         assert found["rules"][rule]["mean_iou"] == pytest.approx(expected, abs=1e-6)
     assert found["gt_known"] is None
     regions = [sample["boxes"]["region"].tolist() for sample, _ in frames]
-    hits = [x0 <= W / 2 - 1 <= x1 and y0 <= H / 2 - 1 <= y1 for x0, y0, x1, y1 in regions]
+    hits = [x0 <= (W - 1) / 2 <= x1 and y0 <= (H - 1) / 2 <= y1 for x0, y0, x1, y1 in regions]
     assert found["pointing_game"] == np.mean(hits)
 
 

@@ -143,7 +143,8 @@ class FrameDataModule(pl.LightningDataModule):
 
     def evaluation_dataset(self, splits: Sequence[str]) -> FrameDataset:
         """The frames of some of "train", "val" and "test" without augmentation, in order."""
-        records = [record for split in splits for record in self.records[split]]
+        parts = [self.records[split] for split in splits]
+        records = parts[0] if len(parts) == 1 else [record for part in parts for record in part]
         return FrameDataset(
             records,
             transform=self.eval_transform,

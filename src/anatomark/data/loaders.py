@@ -53,8 +53,9 @@ class _EpochSeeded(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         worker, seed = get_worker_info(), int(self._seed)
         if worker is not None and seed != self._seeded_with:
-            # The collector would write to all that a worker has of the main process, and the worker so copy it.
-            gc.freeze()
+            if self._seeded_with is None:
+                # The collector would write to all that a worker has of the main process, and the worker so copy it.
+                gc.freeze()
             # Devices draw the same seed, but other frames.
             (mixed,) = SeedSequence([seed, self._device, worker.id]).generate_state(1)
             torch.manual_seed(int(mixed))

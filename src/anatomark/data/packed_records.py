@@ -23,7 +23,8 @@ class PackedRecords(Sequence[AnyRecord]):
     records.
 
     Args:
-        records: the records; packed ones can be packed again.
+        records: the records; packed ones can be packed again. Each is packed with all that it holds, so that what
+            frames share, such as a volume they are slices of, belongs into a file that they name.
 
     Raises:
         AnatomarkError: a record holds what cannot be packed, such as a lambda.
@@ -37,10 +38,11 @@ class PackedRecords(Sequence[AnyRecord]):
             pickler.clear_memo()  # a record refers to nothing in another
             try:
                 pickler.dump(record)
-            except (pickle.PicklingError, AttributeError, TypeError) as error:
+            except (pickle.PicklingError, AttributeError, TypeError, RuntimeError) as error:
+                reason = " ".join(str(error).split())
                 raise AnatomarkError(
-                    f"frame {record.key} cannot be handed to worker processes ({error}); make its record of values and"
-                    " of functions and classes of a module, no lambdas or open files"
+                    f"frame {record.key} cannot be pickled ({reason}); make its record of values and of functions and"
+                    " classes of a module, no lambdas or open files"
                 ) from error
             ends.append(packed.tell())
         self._packed = packed.getvalue()
@@ -66,5 +68,5 @@ def _tensor(numbers: bytes, dtype: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def _reduced(tensor: Tensor) -> tuple[Any, ...]:
-    array = tensor.numpy()
+    array = tensor.detach().resolve_conj().numpy()
     return _tensor, (array.tobytes(), array.dtype.str, array.shape)

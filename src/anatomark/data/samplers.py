@@ -128,8 +128,8 @@ def structure_weights(records: Sequence[FrameRecord], structures: Sequence[str])
         AnatomarkError: no frame shows a structure.
     """
     weights = torch.zeros(len(records), dtype=torch.float64)
-    for structure in structures:
-        shown = torch.tensor([structure in record.points or structure in record.boxes for record in records])
+    rows = [[structure in record.points or structure in record.boxes for structure in structures] for record in records]
+    for structure, shown in zip(structures, torch.tensor(rows).T, strict=True):
         if not shown.any():
             raise AnatomarkError(
                 f"data.sampling.structures names {structure!r}, but no training frame has a point or box of that name;"

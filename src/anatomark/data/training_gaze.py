@@ -19,16 +19,18 @@ def check_gaze(records: Sequence[FrameRecord]) -> None:
     Raises:
         AnatomarkError: names the first such frame or clip.
     """
-    without = [record.key for record in records if not record.viewings]
+    without: list[str] = []
+    fixations: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for record in records:
+        if not record.viewings:
+            without.append(record.key)
+        kind = ("subject", record.subject) if record.clip is None else ("clip", record.clip)
+        fixations[kind] += sum(map(len, record.viewings))
     if without:
         raise AnatomarkError(
             f"{len(without)} of {len(records)} training frames have no recorded gaze, the first is {without[0]}; add"
             " gaze.csv, or set data.allow_missing_gaze=true where the model can do without"
         )
-    fixations: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for record in records:
-        kind = ("subject", record.subject) if record.clip is None else ("clip", record.clip)
-        fixations[kind] += sum(map(len, record.viewings))
     empty = [" ".join(kind) for kind, count in fixations.items() if count == 0]
     if empty:
         raise AnatomarkError(
@@ -49,15 +51,16 @@ def shuffle_gaze(records: Sequence[FrameRecord], *, seed: int) -> list[FrameReco
     Raises:
         AnatomarkError: fewer than two frames have gaze.
     """
-    watched = [index for index, record in enumerate(records) if record.viewings]
+    every = list(records)
+    watched = [index for index, record in enumerate(every) if record.viewings]
     if len(watched) < 2:
         raise AnatomarkError(
             f"data.shuffle_gaze needs two training frames with gaze, and there are {len(watched)}; set it to false"
         )
     cycle = np.random.default_rng(seed).permutation(watched).tolist()
-    shuffled = list(records)
+    shuffled = list(every)
     for own, other in zip(cycle, cycle[1:] + cycle[:1], strict=True):
-        shuffled[own] = _with_gaze_of(records[own], records[other])
+        shuffled[own] = _with_gaze_of(every[own], every[other])
     return shuffled
 
 

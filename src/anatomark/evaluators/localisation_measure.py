@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.evaluators.localisation_frames import HEADLINE, Choice, Target
+from anatomark.evaluators.localisation_frames import CENTRE, HEADLINE, Choice, Target
 from anatomark.evaluators.localisation_rules import BoxRules
 from anatomark.evaluators.maps import to_full_size
 from anatomark.evaluators.polar_frames import maps_in_frame, points_in_frame
@@ -63,7 +63,9 @@ def measure(targets: Sequence[Target], rules: BoxRules) -> list[Measured]:
     frames = [targets[i] for i, _, _ in asked]
     cells = [frame.maps(method)[[number]] for frame, (_, method, number) in zip(frames, asked, strict=True)]
     maps = stretch(torch.cat([_full_size(map_, frame) for map_, frame in zip(cells, frames, strict=True)]))
-    peaks = torch.cat([_peak(map_, frame) for map_, frame in zip(cells, frames, strict=True)])
+    peaks = torch.cat(
+        [_peak(map_, frame, method) for map_, frame, (_, method, _) in zip(cells, frames, asked, strict=True)]
+    )
     samples = [frame.sample for frame in frames]
     in_frame = maps_in_frame(maps, samples)
     boxes = torch.cat([rules.boxes(maps, in_frame), rules.fraction_boxes(maps, in_frame)], dim=1)
@@ -97,5 +99,8 @@ def _full_size(map_: Float[Tensor, "1 y x"], frame: Target) -> Float[Tensor, "1 
     return to_full_size(map_, frame.sample, frame.prediction)
 
 
-def _peak(map_: Float[Tensor, "1 y x"], frame: Target) -> Float[Tensor, "1 2"]:
+def _peak(map_: Float[Tensor, "1 y x"], frame: Target, method: str) -> Float[Tensor, "1 2"]:
+    if method == CENTRE:  # which is no cell's where their number is even
+        height, width = frame.sample["image"].shape[-2:]
+        return torch.tensor([[(width - 1) / 2, (height - 1) / 2]])
     return peak_points(map_.float(), stride=frame.prediction.get("map_stride", 1))
