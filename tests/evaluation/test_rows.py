@@ -14,10 +14,10 @@ def grouped(*runs: dict[str, Any]) -> list[Row]:
     """Rows of runs in folders "0", "1", ..., each described by its model, fold and rows."""
     configs = [
         OmegaConf.create(
-            {"choices": {"model": run["model"]}, "checkpoint": "best", "data": {"fold": run["fold"]}}
-            | {key: run[key] for key in ("row", "rows") if key in run}
+            {"choices": {"model": run["model"]}, "checkpoint": "best", "data": {"fold": run["fold"]}, "seed": number}
+            | {key: run[key] for key in ("row", "rows", "seed") if key in run}
         )
-        for run in runs
+        for number, run in enumerate(runs)
     ]
     return group_rows([Path(str(number)) for number in range(len(runs))], configs)
 
@@ -57,8 +57,12 @@ def test_rows_must_have_the_same_folds() -> None:
         grouped({"model": "a", "fold": 0}, {"model": "b", "fold": 0}, {"model": "b", "fold": 0})
 
 
-def test_one_row_may_pool_whatever_it_likes() -> None:
+def test_one_row_may_pool_seeds_but_no_methods() -> None:
     assert len(grouped({"model": "a", "fold": 0}, {"model": "a", "fold": 0})[0].parts) == 2
+    runs = [{"model": "a", "fold": fold, "seed": 3} for fold in (0, 1, 1)]
+    assert len(grouped(*runs[:2])[0].parts) == 2
+    with pytest.raises(AnatomarkError, match=r"row 'a' would pool 1 and 2, which have the same data and seed"):
+        grouped(*runs)
 
 
 @pytest.mark.parametrize("rows", ["last", ["last"], {}, {"a": 1}, {"a": {"b": "c"}}, {"a": None}])

@@ -5,13 +5,14 @@ row, named by ``row`` or after its model, and a row set to null is left out. Run
 are compared.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from anatomark.errors import AnatomarkError
 
@@ -52,13 +53,16 @@ def group_rows(folders: Sequence[Path], configs: Sequence[DictConfig]) -> list[R
     """Groups runs by the rows they declare, in the order in which these first appear.
 
     Raises:
-        AnatomarkError: ``rows`` of a configuration is no mapping of names to checkpoints, or rows have other folds.
+        AnatomarkError: ``rows`` of a configuration is no mapping of names to checkpoints, a row has two runs of the
+            same data and seed, or rows have other folds.
     """
     parts: dict[str, list[Part]] = {}
     for folder, config in zip(folders, configs, strict=True):
         for name, checkpoint in _checkpoints(folder, config).items():
             parts.setdefault(name, []).append(Part(folder=folder, config=config, checkpoint=checkpoint))
     rows = [Row(name=name, parts=tuple(sorted(row, key=lambda part: part.fold))) for name, row in parts.items()]
+    for row in rows:
+        _check_methods(row)
     if len(rows) > 1:
         _check_folds(rows)
     return rows
@@ -91,6 +95,19 @@ def _checkpoints(folder: Path, config: DictConfig) -> dict[str, str | None]:
     if not named or not all(isinstance(name, str) for name in named.values()):
         raise AnatomarkError(f"{folder}: rows is {rows}; it must map names to checkpoints, such as rows={{mine: last}}")
     return named
+
+
+def _check_methods(row: Row) -> None:
+    """Refuses to pool runs that differ in neither frames nor seed, and so in their method, as those of a search do."""
+    seen: dict[str, Part] = {}
+    for part in row.parts:
+        drawn = json.dumps([part.config.get("seed"), OmegaConf.to_container(part.config.data)], sort_keys=True)
+        if drawn in seen:
+            raise AnatomarkError(
+                f"row {row.name!r} would pool {seen[drawn].folder} and {part.folder}, which have the same data and"
+                " seed; evaluate one of them, or train them as rows of their own, row=NAME"
+            )
+        seen[drawn] = part
 
 
 def _check_folds(rows: Sequence[Row]) -> None:
