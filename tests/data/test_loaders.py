@@ -84,3 +84,20 @@ def test_workers_leave_what_they_have_of_the_main_process_to_itself() -> None:
     counts = torch.cat(list(make_loader(Hidden(), num_workers=2, batch_size=1)))
     assert (counts > before + objects / 2).all()
     assert gc.get_freeze_count() == before
+
+
+class Keeping(Hidden):
+    """Keeps a thousand objects of every epoch."""
+
+    def __init__(self) -> None:
+        self.kept: list[list[int]] = []
+
+    def __getitem__(self, index: int) -> int:
+        self.kept += [[index] for _ in range(1000)]
+        return super().__getitem__(index)
+
+
+def test_a_kept_worker_leaves_what_it_makes_itself_to_its_collector() -> None:
+    loader = make_loader(Keeping(), num_workers=1, batch_size=1, persistent_workers=True)
+    first, second = (int(torch.cat(list(loader)).max()) for _ in range(2))
+    assert second < first + 1000

@@ -128,6 +128,10 @@ def test_the_control_has_not_seen_the_image() -> None:
     regions = [sample["boxes"]["region"].tolist() for sample, _ in frames]
     hits = [x0 <= (W - 1) / 2 <= x1 and y0 <= (H - 1) / 2 <= y1 for x0, y0, x1, y1 in regions]
     assert found["pointing_game"] == np.mean(hits)
+    # The sides are even, and no pixel is in the middle.
+    for sample, _ in frames:
+        sample["boxes"]["region"] = torch.tensor([W / 2 - 0.75, H / 2 - 0.75, W / 2 - 0.25, H / 2 - 0.25])
+    assert evaluate(frames).values["other_maps"]["centre Gaussian"]["pointing_game"] == 1
 
 
 def test_the_true_class_s_map_is_misled_by_no_mistake() -> None:

@@ -15,6 +15,8 @@ from anatomark.errors import AnatomarkError
 from anatomark.multirun import read_job, read_result
 
 Status = Literal["finished", "pruned", "failed", "unfinished"]
+TRAINED: tuple[Status, ...] = ("finished", "pruned")
+"""How a job ended that has scores."""
 
 _FAILED = re.compile(r"^failed: .*?: (.*)$", re.MULTILINE)
 _STARTED, _TRAINED = re.compile(r"^reading ", re.MULTILINE), re.compile(r"^trained: ", re.MULTILINE)

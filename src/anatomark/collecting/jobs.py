@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from omegaconf import OmegaConf
 
-from anatomark.collecting.endings import Status, read_ending, read_reports, read_words
+from anatomark.collecting.endings import TRAINED, Status, read_ending, read_reports, read_words
 from anatomark.collecting.history import History, read_history
 from anatomark.collecting.parameters import Config, same, value_at, varied_keys
 from anatomark.collecting.plan import MULTIRUN, Plan, read_plan
@@ -66,6 +66,11 @@ class Sweep:
     def ranked(self) -> tuple[Job, ...]:
         """What is compared: the trials of a study of cross-validations, else the jobs."""
         return self.trials or self.jobs
+
+    @property
+    def listed(self) -> tuple[Job, ...]:
+        """The jobs, and the trials if these are others."""
+        return (*self.jobs, *self.trials)
 
     @property
     def unit(self) -> str:
@@ -145,7 +150,7 @@ def _swept(plan: Plan) -> list[str]:
 def _read_job(sweep: Path, name: str, config: Config | None, parameters: Mapping[str, Any]) -> Job:
     folder = sweep / name
     ending = read_ending(folder)
-    trained = ending.status in ("finished", "pruned")
+    trained = ending.status in TRAINED
     if trained and config is None:
         raise AnatomarkError(f"{folder / 'config.yaml'} does not exist, and the job is {ending.status}; restore it")
     return Job(

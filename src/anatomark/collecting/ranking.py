@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from anatomark.collecting.endings import TRAINED
 from anatomark.collecting.jobs import Sweep
 from anatomark.errors import AnatomarkError
 
@@ -48,7 +49,7 @@ def rank(sweep: Sweep, *, metric: str | None, mode: str | None) -> Ranking | Non
         return _by_metric(sweep, metric, mode)
     finished = sweep.of_status("finished")
     monitored = {(job.config.get("monitor"), job.config.get("monitor_mode")) for job in finished if job.config}
-    ended = [job for job in (*sweep.jobs, *sweep.trials) if job.status in ("finished", "pruned")]
+    ended = [job for job in sweep.listed if job.status in TRAINED]
     scores = {job.name: job.objective for job in ended if job.objective is not None}
     if len(monitored) != 1 or not any(job.name in scores for job in finished):
         return None
@@ -57,7 +58,7 @@ def rank(sweep: Sweep, *, metric: str | None, mode: str | None) -> Ranking | Non
 
 
 def _by_metric(sweep: Sweep, metric: str, mode: str | None) -> Ranking:
-    measured = {job.name: job.history.best for job in (*sweep.jobs, *sweep.trials) if job.history is not None}
+    measured = {job.name: job.history.best for job in sweep.listed if job.history is not None}
     scores = {name: values[metric] for name, values in measured.items() if metric in values}
     if not any(job.name in scores for job in sweep.of_status("finished")):
         known = sorted({name for values in measured.values() for name in values})
@@ -68,7 +69,7 @@ def _by_metric(sweep: Sweep, metric: str, mode: str | None) -> Ranking:
 
 
 def _make(sweep: Sweep, metric: str, mode: Mode, scores: Mapping[str, float]) -> Ranking:
-    ordered = {job.name: scores[job.name] for job in (*sweep.jobs, *sweep.trials) if job.name in scores}
+    ordered = {job.name: scores[job.name] for job in sweep.listed if job.name in scores}
     finished = {job.name: scores[job.name] for job in sweep.of_status("finished") if job.name in scores}
     best = (min if mode == "min" else max)(finished, key=lambda name: finished[name])
     return Ranking(metric=metric, mode=mode, scores=ordered, best=best)

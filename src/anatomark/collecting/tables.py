@@ -16,7 +16,7 @@ from anatomark.collecting.cells import (
     spread_cells,
     spread_over,
 )
-from anatomark.collecting.endings import Status
+from anatomark.collecting.endings import TRAINED
 from anatomark.collecting.groups import FOLD, LEVEL, TRIAL, Group, measured, spreads
 from anatomark.collecting.jobs import Job, Sweep
 from anatomark.collecting.ranking import Ranking
@@ -25,7 +25,6 @@ from anatomark.evaluators.landmark_frame import NOT_MEASURED
 from anatomark.types import Table
 
 _PERCENT = f"{100 * LEVEL:g} %"
-_SCORED: tuple[Status, ...] = ("finished", "pruned")
 _PARAMETERS = (
     "What varied was found by comparing the jobs' configurations under the keys that multirun.yaml names;"
     f" a job whose configuration was never written has {NOT_MEASURED} where nothing else says its value."
@@ -34,7 +33,7 @@ _PARAMETERS = (
 
 def jobs_table(sweep: Sweep, ranking: Ranking | None) -> Table:
     """What varied, how each job ended, its score and test metrics, and the link to its report."""
-    shown = [job for job in sweep.jobs if job.status in ("finished", "pruned")]
+    shown = [job for job in sweep.jobs if job.status in TRAINED]
     metrics = short_names(names_of([measured(job, ranking) for job in shown]), ranking)
     rows: list[list[Cell]] = []
     for job in sweep.jobs:
@@ -230,6 +229,6 @@ def _best_first(sweep: Sweep, ranking: Ranking | None) -> list[Job]:
 
     def place(trial: Job) -> tuple[int, float]:
         scored = trial.name in scores
-        return _SCORED.index(trial.status) if scored else len(_SCORED), sign * scores[trial.name] if scored else 0.0
+        return TRAINED.index(trial.status) if scored else len(TRAINED), sign * scores[trial.name] if scored else 0.0
 
     return sorted(sweep.ranked, key=place)

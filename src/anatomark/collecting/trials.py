@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from anatomark.collecting.endings import Ending, read_ending
+from anatomark.collecting.endings import TRAINED, Ending, read_ending
 from anatomark.collecting.groups import FOLD, trial_of
 from anatomark.collecting.history import History
 from anatomark.collecting.jobs import Job, Sweep
@@ -29,7 +29,7 @@ def with_trials(sweep: Sweep) -> Sweep:
 def _make_trial(sweep: Sweep, name: str, folds: Sequence[Job]) -> Job:
     folder = sweep.folder / name
     ending = _read_ending(folder, folds)
-    trained = ending.status in ("finished", "pruned")
+    trained = ending.status in TRAINED
     known = next((job.parameters for job in folds if job.parameters), {})
     config = next((job.config for job in folds if job.config is not None), None)
     return Job(
