@@ -230,6 +230,20 @@ def test_settings_and_place_do_not_tell_the_region():
     assert [(s.sector, s.spacing_mm, s.main) for s in small] == [(s.sector, s.spacing_mm, s.main) for s in large]
 
 
+def test_main_region_lies_anywhere_in_the_sector():
+    places = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        shot = draw_shots(1, SIZE, leaving=bool(seed % 2), share=1.0, beside_mm=None, rng=rng)[0]
+        radius, angle = shot.sector.polar(np.array([shot.main]))
+        near, far = shot.sector.radii
+        places.append(((float(radius[0]) - near) / (far - near), float(angle[0]) / shot.sector.half_angle))
+    depth, aside = np.quantile(places, [0.05, 0.95], axis=0).T
+    assert depth[0] < 0.34 < 0.66 < depth[1]
+    assert aside[0] < -0.45 < 0.45 < aside[1]
+    assert abs(np.mean(places, axis=0) - np.array([0.5, 0])).max() < 0.05
+
+
 def test_written_alike_whatever_the_number_of_workers_and_read_back(tmp_path):
     options = {"n_frames": 16, "n_subjects": 2, "image_size": (96, 128), "seed": 3}
     records = [FetalRegionsPhantom(tmp_path / str(w), workers=w, **options)() for w in (1, 2)]

@@ -39,7 +39,8 @@ class FetalRegionsPhantom(Phantom):
     An examination is one clip of one subject. It visits region after region; probe, depth, sector width and zoom
     drift from frame to frame, and the region that was left or comes next is often still or already seen at the edge.
     Moments in which no region prevails are left out, as the paper discarded them. The classes are as unbalanced as the
-    paper's. Settings, place and size of a px are drawn without regard to the region.
+    paper's. Settings, place and size of a px are drawn without regard to the region. The main region lies anywhere in
+    the sector, sometimes cut by its edge, so that a box in the middle is a poor guess.
 
     Truth, in px of the files: the class, the class at the edge (``also``) from 2 % of the sector on, the box "region"
     around what the sector shows of the main region, the sector. No gaze.

@@ -55,12 +55,12 @@ def draw_shots(
     """
     time = np.linspace(0, 1, n_frames) if n_frames > 1 else np.array([0.5])
     sectors = _draw_sectors(time, size, rng)
-    depth = rng.uniform(0.44, 0.6) + 0.05 * wander(time, rng)
+    depth = rng.uniform(0.3, 0.7) + 0.07 * wander(time, rng)
     side = 1 if rng.random() < 0.5 else -1
     near = _closeness(time, leaving=leaving)
     turn = rng.uniform(-0.3, 0.3) + 0.25 * wander(time, rng)
-    # All views move aside at the ends of a visit, so that the place does not tell whether something is beside.
-    aside = rng.uniform(-0.12, 0.12) - side * rng.uniform(0.1, 0.3) * near + 0.08 * wander(time, rng)
+    # Away from the other region's side, whether or not there is one: the place does not tell.
+    aside = 0.12 * wander(time, rng) - side * (rng.uniform(-0.1, 0.4) + rng.uniform(0.1, 0.3) * near)
     depth_beside = rng.uniform(0.4, 0.65) + 0.04 * wander(time, rng)
     shots = []
     for i, (sector, spacing_mm) in enumerate(sectors):
@@ -91,7 +91,7 @@ def _draw_sectors(
 ) -> list[tuple[Sector, float]]:
     """Sector and size of a px, mm, at each time: depth, width, zoom and place of the sector change slowly."""
     height, width = size
-    depth_mm = rng.uniform(95, 150) * np.exp(0.04 * wander(time, rng))
+    depth_mm = rng.uniform(95, 165) * np.exp(0.04 * wander(time, rng))
     near_mm = rng.uniform(42, 60)
     width_mm = rng.uniform(158, 225) * np.exp(0.03 * wander(time, rng))
     half = np.arcsin(np.clip(width_mm / 2 / (near_mm + depth_mm), 0.36, 0.65))
