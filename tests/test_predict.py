@@ -93,18 +93,21 @@ def test_a_video_comes_with_its_annotated_copy(commands: Commands, run: Path, tm
     assert max(np.ptp(one.astype(int), axis=2).max() for one in given) < 10
 
 
-def test_several_videos_beside_an_image(commands: Commands, run: Path, tmp_path: Path) -> None:
+def test_several_videos_beside_an_image_and_below_it(commands: Commands, run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
-    folder.mkdir()
-    for name in ("a.mp4", "b.avi"):
+    (folder / "study").mkdir(parents=True)
+    for name in ("a.mp4", "study/b.avi"):
         write_video(folder / name, 3)
     iio.imwrite(folder / "c.png", frame(0))
     ended = commands("predict.py", f"run={run}", f"input={folder}", "data.batch_size=2")
     assert ended.code == 0, ended.err
-    written = {path.name for path in (run / "predictions_of" / "mixed").rglob("*.*")}
-    videos = {"a_annotated.mp4", "b_annotated.mp4"}
-    numbered = {f"{name}_00000{number}.png" for name in "ab" for number in range(3)}
-    assert written == {"input.json", "predictions.csv", "landmarks.csv", "c.png", *videos, *numbered}
+    output = run / "predictions_of" / "mixed"
+    written = {str(path.relative_to(output)) for path in output.rglob("*.*")}
+    videos = {"a_annotated.mp4", "study/b_annotated.mp4"}
+    numbered = {f"overlays/{name}_00000{number}.png" for name in ("a", "study/b") for number in range(3)}
+    assert written == {"input.json", "predictions.csv", "landmarks.csv", "overlays/c.png", *videos, *numbered}
+    files = [row["file"] for row in rows(output / "predictions.csv")]
+    assert files == ["a.mp4"] * 3 + ["c.png"] + ["study/b.avi"] * 3
 
 
 def test_frames_are_read_no_further_than_the_batch(run: Path) -> None:

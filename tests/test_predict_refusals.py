@@ -96,6 +96,7 @@ def test_bad_files_leave_nothing_behind(
         (["run=<run>", "input=<in>/notes.txt"], ["notes.txt", ".txt", ".mp4"]),
         (["run=<run>", "input=<in>", "checkpoint=newest"], ["newest.ckpt"]),
         (["run=<run>", "input=<in>", "output=<in>"], ["holds the input"]),
+        (["run=<run>", "input=<in>", "output=<in>/found"], ["lies in the input", "output="]),
         (["run=<run>", "input=<in>", "output=<run>"], ["no output of predict.py", "input.json"]),
         (["run=<run>", "input=<in>", "inputs=x"], ["inputs"]),
         (["run=<run>", "input=<in>", "discovery.min_distance=0"], ["min_distance"]),

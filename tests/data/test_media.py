@@ -226,6 +226,19 @@ def test_an_input_without_frames_is_refused(tmp_path: Path) -> None:
     assert ".mp4" in message
 
 
+def test_a_folder_is_searched_with_all_below_it(tmp_path: Path) -> None:
+    series, hidden = tmp_path / "study" / "series", tmp_path / ".cache"
+    series.mkdir(parents=True)
+    hidden.mkdir()
+    found = [write_image(tmp_path / "a.png", GREY), write_image(tmp_path / "study" / "a.png", GREY)]
+    found.append(write_dicom(series / "IM_0001", STACK))
+    write_dicom(tmp_path / "study" / "DICOMDIR", STACK)
+    write_image(hidden / "b.png", GREY)
+    assert find_media(tmp_path) == sorted(found)
+    assert list(name_media(found, tmp_path).values()) == ["a", "study/a", "study/series/IM_0001"]
+
+
 def test_names_tell_files_apart() -> None:
-    names = name_media([Path("a.png"), Path("A.dcm"), Path("b.mp4")])
-    assert list(names.values()) == ["a.png", "A.dcm", "b"]
+    root = Path("scans")
+    names = name_media([root / "a.png", root / "A.dcm", root / "b.mp4", root / "b" / "a.png"], root)
+    assert list(names.values()) == ["a.png", "A.dcm", "b", "b/a"]

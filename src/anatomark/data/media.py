@@ -4,6 +4,7 @@ Images are PNG, JPEG, BMP and TIFF (all pages), DICOM files single and multi-fra
 file may lack a suffix, as on many a scanner's disc.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -72,13 +73,15 @@ class ImageFile:
 def find_media(source: Path) -> list[Path]:
     """The files that an input names, in order: itself, or the images, DICOM files and videos of a folder.
 
-    Hidden files and files of other kinds, such as tables, are left out of a folder.
+    A folder is searched with all below it. What is hidden, files of other kinds, such as tables, and DICOM directories
+    are left out.
 
     Raises:
         AnatomarkError: the input does not exist, is of another kind, or is a folder without any.
     """
     if source.is_dir():
-        found = [path for path in sorted(source.iterdir()) if not path.name.startswith(".") and _is_media(path)]
+        paths = sorted(path for path in source.rglob("*") if not _is_hidden(path.relative_to(source)))
+        found = [path for path in paths if _is_media(path)]
         if not found:
             raise AnatomarkError(f"{source} holds no frames; give a folder with {KNOWN}")
         return found
@@ -101,11 +104,22 @@ def open_media(path: Path) -> Media:
     return ImageFile(path) if suffix in IMAGES + STACKS else DicomFile(path)
 
 
-def name_media(paths: Sequence[Path]) -> dict[Path, str]:
-    """A name for each file that can begin a file name: its stem, with the suffix where another file has that too."""
-    stems = [path.stem.lower() for path in paths]
-    return {path: path.stem if stems.count(path.stem.lower()) == 1 else path.name for path in paths}
+def name_media(paths: Sequence[Path], root: Path) -> dict[Path, str]:
+    """A name for each file that can begin the path of a file: its path below ``root`` without the suffix, or with it
+    where another file has the same without."""
+    stems = Counter(str(path.with_suffix("")).lower() for path in paths)
+    names = {}
+    for path in paths:
+        alone = stems[str(path.with_suffix("")).lower()] == 1
+        names[path] = (path.with_suffix("") if alone else path).relative_to(root).as_posix()
+    return names
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _is_media(path: Path) -> bool:
-    return path.is_file() and (path.suffix.lower() in IMAGES + STACKS + DICOMS + VIDEOS or is_dicom(path))
+    if not path.is_file() or path.name.upper() == "DICOMDIR":
+        return False
+    return path.suffix.lower() in IMAGES + STACKS + DICOMS + VIDEOS or is_dicom(path)

@@ -119,9 +119,14 @@ def predict_media(predictor: Predictor, source: Path, folder: Path, *, overlays:
     paths = find_media(source)
     if source.resolve().is_relative_to(folder.resolve()):
         raise AnatomarkError(f"output={folder} holds the input, and would be written anew; choose another folder")
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise AnatomarkError(
+            f"the output {folder} lies in the input, and would be input the next time; choose another folder by output="
+        )
     media = [open_media(path) for path in paths]
     n_frames, start, console = 0, time.perf_counter(), Console(stderr=True)
-    layout = Layout(names=name_media(paths), classes=predictor.classes, overlays=overlays)
+    root = source if source.is_dir() else source.parent
+    layout = Layout(root=root, names=name_media(paths, root), classes=predictor.classes, overlays=overlays)
     with open_output(folder, source, layout) as output:
         bar = track(
             predictor(_frames(media)),

@@ -30,11 +30,13 @@ class Layout:
     """What is written.
 
     Attributes:
-        names: what begins the names of the files made of each input file.
+        root: folder against which the tables name the input files.
+        names: what begins the paths of the files made of each input file.
         classes: class names.
         overlays: draw every frame; else only videos are drawn.
     """
 
+    root: Path
     names: Mapping[Path, str]
     classes: Sequence[str]
     overlays: bool
@@ -108,7 +110,7 @@ class Output:
             pixels: the frame.
             finding: what was found in it.
         """
-        where = (media.path.name, number)
+        where = (media.path.relative_to(self._layout.root).as_posix(), number)
         scores = [_number(finding.score), *(_number(finding.probabilities.get(name)) for name in self._layout.classes)]
         box = [""] * 4 if finding.box is None else [f"{edge:.2f}" for edge in finding.box.tolist()]
         spacing = media.spacing_mm or ("", "")
@@ -122,7 +124,9 @@ class Output:
         name = self._layout.names[media.path]
         if self._overlays is not None:
             numbered = name if media.n_frames == 1 else f"{name}_{number:06d}"
-            Image.fromarray(drawn).save(self._overlays / f"{numbered}.png", compress_level=1)
+            path = self._overlays / f"{numbered}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(drawn).save(path, compress_level=1)
         if isinstance(media, VideoFile):
             self._writer(media, name, drawn.shape[1::-1]).write(drawn)
 
@@ -133,6 +137,7 @@ class Output:
                 self._video[2].close()
             stack = self._stack.enter_context(ExitStack())
             path = self._folder / f"{name}_annotated.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._video = (media.path, stack.enter_context(VideoWriter(path, rate=media.rate, size=size)), stack)
         return self._video[1]
 
