@@ -13,6 +13,7 @@ from anatomark.geometry.boxes import (
     contrast_threshold,
     fraction_thresholds,
     mean_threshold,
+    median_and_highest,
     median_threshold,
     peak_points,
     threshold_boxes,
@@ -21,7 +22,17 @@ from anatomark.geometry.boxes import (
 from anatomark.types import AnatomarkError
 
 H, W = 12, 17
-RULES = (contrast_threshold, median_threshold, mean_threshold)
+
+
+def contrast_rule(maps: torch.Tensor) -> torch.Tensor:
+    return contrast_threshold(*median_and_highest(maps))
+
+
+def median_rule(maps: torch.Tensor) -> torch.Tensor:
+    return median_threshold(*median_and_highest(maps))
+
+
+RULES = (contrast_rule, median_rule, mean_threshold)
 
 
 def random_maps(seed: int, n: int = 6) -> torch.Tensor:
@@ -37,7 +48,7 @@ def test_median_rule_pixel_by_pixel() -> None:
     maps = random_maps(0)
     maps[1] = maps[1] + 5  # nothing reaches 1.3 times the median
     maps[2, :8] = 0  # the median is 0
-    found = maps >= median_threshold(maps)[..., None]
+    found = maps >= median_rule(maps)[..., None]
     for i, values in enumerate(maps.numpy()):
         median = np.median(values)
         mask = values >= 1.3 * median
@@ -51,7 +62,7 @@ def test_median_rule_pixel_by_pixel() -> None:
 def test_the_median_of_an_even_and_an_odd_number_of_pixels(width: int) -> None:
     maps = torch.rand(4, 7, width, generator=torch.Generator().manual_seed(5))
     expected = [values >= 1.3 * np.median(values) for values in maps.numpy()]
-    np.testing.assert_array_equal(maps >= median_threshold(maps)[..., None], expected)
+    np.testing.assert_array_equal(maps >= median_rule(maps)[..., None], expected)
 
 
 @pytest.mark.parametrize("width", [W, W + 1])
@@ -61,7 +72,7 @@ def test_contrast_rule_pixel_by_pixel(width: int) -> None:
     expected = [
         values >= median + 0.3 * (values.max() - median) for values, median in zip(maps.numpy(), medians, strict=True)
     ]
-    np.testing.assert_array_equal(maps >= contrast_threshold(maps)[..., None], expected)
+    np.testing.assert_array_equal(maps >= contrast_rule(maps)[..., None], expected)
     np.testing.assert_array_equal(contrast_boxes(maps), [brute_box(mask) for mask in expected])
     # Neither the unit of a map nor its zero plays a role.
     torch.testing.assert_close(contrast_boxes(3 * maps - 5), contrast_boxes(maps))

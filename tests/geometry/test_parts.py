@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from skimage.measure import label as label_parts
 
+from anatomark.geometry import parts
 from anatomark.geometry.parts import largest_boxes
 from anatomark.types import AnatomarkError
 
@@ -47,6 +49,36 @@ def test_smooth_maps_of_a_larger_size(blob: int) -> None:
         for values, levels in zip(maps.numpy(), thresholds.numpy(), strict=True)
     ]
     np.testing.assert_array_equal(largest_boxes(maps, thresholds), expected)
+
+
+def test_one_threshold_equals_the_labels_of_scipy() -> None:
+    maps = torch.rand(30, H, W, generator=torch.Generator().manual_seed(2))
+    thresholds = torch.linspace(0.3, 0.9, 30)[:, None]
+    expected = []
+    for mask in (maps >= thresholds[:, :, None]).numpy():
+        labels, n_parts = ndimage.label(mask, structure=np.ones((3, 3)))
+        largest = np.argmax(ndimage.sum_labels(mask, labels, np.arange(1, n_parts + 1)))
+        y, x = ndimage.find_objects(labels)[largest]
+        expected.append([x.start - 0.5, y.start - 0.5, x.stop - 0.5, y.stop - 0.5])
+    np.testing.assert_array_equal(largest_boxes(maps, thresholds)[:, 0], expected)
+
+
+@pytest.mark.parametrize("n_thresholds", [1, 7, 300])
+def test_thresholds_in_any_order_and_repeated(n_thresholds: int) -> None:
+    rng = torch.Generator().manual_seed(3)
+    maps = (torch.rand(5, H, W, generator=rng) * 20).round() / 20
+    thresholds = (torch.rand(5, n_thresholds, generator=rng) * 18).round() / 20  # which pixels equal
+    one_by_one = [largest_boxes(maps, one[:, None]) for one in thresholds.T]
+    torch.testing.assert_close(largest_boxes(maps, thresholds), torch.cat(one_by_one, 1), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("pixels_at_once", [1, 2 * H * W + 1])
+def test_maps_read_in_several_goes(pixels_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps = torch.rand(7, H, W, generator=torch.Generator().manual_seed(4))
+    thresholds = torch.linspace(0.2, 0.8, 5).expand(7, 5)
+    expected = largest_boxes(maps, thresholds)
+    monkeypatch.setattr(parts, "_PIXELS_AT_ONCE", pixels_at_once)
+    torch.testing.assert_close(largest_boxes(maps, thresholds), expected, rtol=0, atol=0)
 
 
 def test_pixels_that_touch_at_a_corner_are_one_part() -> None:

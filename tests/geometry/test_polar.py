@@ -87,6 +87,13 @@ def test_a_batch_is_its_frames_one_by_one() -> None:
     torch.testing.assert_close(to_cartesian(polar, batch, size=(H, W)), torch.stack(back), rtol=0, atol=0)
 
 
+def test_several_images_of_one_sector_are_each_alone() -> None:
+    images, (first, second, _) = torch.rand(5, 2, 48, 64, generator=torch.Generator().manual_seed(1)), grids()
+    repeated = [first, second, first, grids()[0], second]
+    back = [to_cartesian(image[None], [one], size=(H, W))[0] for image, one in zip(images, repeated, strict=True)]
+    torch.testing.assert_close(to_cartesian(images, repeated, size=(H, W)), torch.stack(back), rtol=0, atol=0)
+
+
 def test_a_mirrored_frame_gives_a_mirrored_polar_image() -> None:
     mirrored = [
         {**one, "apex": torch.tensor([W - 1, 0]) + one["apex"] * torch.tensor([-1, 1]), "tilt": -one["tilt"]}

@@ -1,7 +1,5 @@
 """Every way in which the localisation evaluator makes a box of a map."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import torch
@@ -12,13 +10,12 @@ from anatomark.geometry.boxes import (
     contrast_threshold,
     fraction_thresholds,
     mean_threshold,
+    median_and_highest,
     median_threshold,
     threshold_boxes,
 )
 from anatomark.geometry.parts import largest_boxes
 from anatomark.types import AnatomarkError
-
-Threshold = Callable[[Float[Tensor, "b h w"]], Float[Tensor, "b 1"]]
 
 RULES = {"contrast": "contrast", "median": "paper", "mean": "spn"}
 """Threshold -> what the report calls its box."""
@@ -54,14 +51,9 @@ class BoxRules:
             raise AnatomarkError(f"`component` of the localisation is {component}; it must be all or largest")
         if n_fractions < 1:
             raise AnatomarkError(f"`n_fractions` of the localisation is {n_fractions}; it must be at least 1")
-        self._thresholds: dict[str, Threshold] = {
-            RULES["contrast"]: contrast_threshold,
-            RULES["median"]: median_threshold,
-            RULES["mean"]: mean_threshold,
-        }
-        if threshold not in RULES:
-            self._thresholds[str(threshold)] = _fraction(threshold)
-        self.names = tuple(self._thresholds) + tuple(name + _LARGEST for name in self._thresholds)
+        self._fraction = [] if threshold in RULES else [_fraction(threshold)]
+        thresholds = (*RULES.values(), *map(str, self._fraction))
+        self.names = thresholds + tuple(name + _LARGEST for name in thresholds)
         self.headline = RULES.get(str(threshold), str(threshold)) + (_LARGEST if component == "largest" else "")
         self.fractions = tuple(i / n_fractions for i in range(n_fractions))
 
@@ -73,8 +65,9 @@ class BoxRules:
             in_frame: the same maps where the boxes are wanted, such as brought back from polar frames; negative where
                 they say nothing.
         """
-        thresholds = torch.cat([threshold(maps) for threshold in self._thresholds.values()], dim=1)
-        reached = _reached(thresholds, in_frame)
+        middle = median_and_highest(maps)
+        of_papers = (contrast_threshold(*middle), median_threshold(*middle), mean_threshold(maps))  # as in RULES
+        reached = _reached(torch.cat([*of_papers, fraction_thresholds(maps, self._fraction)], dim=1), in_frame)
         return torch.cat([threshold_boxes(in_frame, reached), largest_boxes(in_frame, reached)], dim=1)
 
     def fraction_boxes(
@@ -89,10 +82,10 @@ def _reached(thresholds: Float[Tensor, "b r"], in_frame: Float[Tensor, "b height
     return torch.minimum(thresholds, in_frame.amax((1, 2))[:, None])
 
 
-def _fraction(threshold: str | float) -> Threshold:
+def _fraction(threshold: str | float) -> float:
     if isinstance(threshold, str) or not 0 <= threshold <= 1:
         raise AnatomarkError(
             f"`threshold` of the localisation is {threshold}; it must be contrast, median, mean or a fraction of the"
             " maximum in [0, 1]"
         )
-    return partial(fraction_thresholds, fractions=[threshold])
+    return threshold

@@ -17,27 +17,37 @@ ABOVE_MEDIAN = 0.3
 """A pixel belongs to the object where it is 30 % above the map's median (Toussaint et al. 2018)."""
 
 
-def median_threshold(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1"]:
+def median_and_highest(maps: Float[Tensor, "b h w"]) -> tuple[Float[Tensor, "b 1"], Float[Tensor, "b 1"]]:
+    """The median and the maximum of each map, which :func:`median_threshold` and :func:`contrast_threshold` take."""
+    values = maps.flatten(1)
+    n_pixels = values.shape[1]
+    upper_half = values.topk(n_pixels // 2 + 1, sorted=False).values  # several times faster than sorting all
+    median = upper_half.topk(2 - n_pixels % 2, largest=False).values.mean(1)
+    return median[:, None], values.amax(1)[:, None]
+
+
+def median_threshold(median: Float[Tensor, "b 1"], highest: Float[Tensor, "b 1"]) -> Float[Tensor, "b 1"]:
     """1.3 times the median of each map, which a pixel of the object reaches: the paper's rule to the letter.
 
     Where the median is 0, or nothing reaches 1.3 times it, it is :func:`contrast_threshold`. A constant map says
     nothing about where, and gives the whole image.
 
     Args:
-        maps: maps from 0 up.
+        median: of maps from 0 up.
+        highest: their maxima.
     """
-    median, highest = _median_and_highest(maps)
     factor = (1 + ABOVE_MEDIAN) * median
-    return torch.where((median > 0) & (factor <= highest), factor, _between(median, highest))
+    return torch.where((median > 0) & (factor <= highest), factor, contrast_threshold(median, highest))
 
 
-def contrast_threshold(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1"]:
+def contrast_threshold(median: Float[Tensor, "b 1"], highest: Float[Tensor, "b 1"]) -> Float[Tensor, "b 1"]:
     """30 % of the way from the median of each map to its maximum.
 
     The paper's rule where a map has no zero of its own: of one stretched to [0, 1] the lowest pixel decides what 1.3
     times the median is.
     """
-    return _between(*_median_and_highest(maps))
+    # Rounding must not lift the threshold of a constant map above it.
+    return torch.minimum(median + ABOVE_MEDIAN * (highest - median), highest)
 
 
 def mean_threshold(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b 1"]:
@@ -78,7 +88,7 @@ def threshold_boxes(maps: Float[Tensor, "b h w"], thresholds: Float[Tensor, "b t
 
 def contrast_boxes(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b 4"]:
     """The box of :func:`contrast_threshold`; no step of it depends on values, so it exports."""
-    return _around(maps, contrast_threshold(maps))[:, 0]  # which every map reaches
+    return _around(maps, contrast_threshold(*median_and_highest(maps)))[:, 0]  # which every map reaches
 
 
 def union_box(boxes: Float[Tensor, "n 4"]) -> Float[Tensor, "4"]:
@@ -113,19 +123,6 @@ def peak_points(maps: Float[Tensor, "b h w"], *, stride: int = 1) -> Float[Tenso
     width = maps.shape[2]
     cells = torch.stack([index % width, index // width], dim=1).to(maps.dtype)
     return cell_to_pixel(cells, stride)
-
-
-def _median_and_highest(maps: Float[Tensor, "b h w"]) -> tuple[Float[Tensor, "b 1"], Float[Tensor, "b 1"]]:
-    values = maps.flatten(1)
-    n_pixels = values.shape[1]
-    upper_half = values.topk(n_pixels // 2 + 1, sorted=False).values  # several times faster than sorting all
-    median = upper_half.topk(2 - n_pixels % 2, largest=False).values.mean(1)
-    return median[:, None], values.amax(1)[:, None]
-
-
-def _between(median: Float[Tensor, "b 1"], highest: Float[Tensor, "b 1"]) -> Float[Tensor, "b 1"]:
-    # Rounding must not lift the threshold of a constant map above it.
-    return torch.minimum(median + ABOVE_MEDIAN * (highest - median), highest)
 
 
 def _around(maps: Float[Tensor, "b h w"], thresholds: Float[Tensor, "b t"]) -> Float[Tensor, "b t 4"]:

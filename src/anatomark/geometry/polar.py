@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anatomark.types import AnatomarkError, PolarGrid
@@ -57,15 +57,13 @@ def to_cartesian(
     images = images.float()
     if tuple(images.shape[-2:]) != (expected := _common_size(grids)):
         raise AnatomarkError(f"polar images are {tuple(images.shape[-2:])} px but their grids {expected}; resize them")
-    apex, first, step = _parameters(grids, images)
-    x = torch.arange(size[1], device=images.device) - apex[:, 0, None, None]
-    y = torch.arange(size[0], device=images.device)[:, None] - apex[:, 1, None, None]
-    row = (torch.hypot(x, y) - first[:, 0, None, None]) / step[:, 0, None, None]
-    column = _turn(torch.atan2(x, y) - first[:, 1, None, None], step[:, 1, None, None], expected[1])
-    inside = (row >= -0.5) & (row <= expected[0] - 0.5) & (column >= -0.5) & (column <= expected[1] - 0.5)
+    distinct = {grid: number for number, grid in enumerate(dict.fromkeys(grids))}
+    where, inside = _places_in_polar(list(distinct), images, size)
+    if len(distinct) < len(grids):  # such as for several maps of a frame
+        which = torch.tensor([distinct[grid] for grid in grids], device=images.device)
+        where, inside = where[which], inside[which]
     # Repeating the border keeps a map from fading within half a pixel of the sector's edges.
-    grid = torch.stack([(column + 0.5) * (2 / expected[1]) - 1, (row + 0.5) * (2 / expected[0]) - 1], dim=-1)
-    sampled = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    sampled = F.grid_sample(images, where, padding_mode="border", align_corners=False)
     return sampled * inside[:, None]
 
 
@@ -168,6 +166,20 @@ def _parameters(
     # Not every device has float64, so the type changes before the device does.
     apexes, firsts, steps = torch.tensor(rows, dtype=like.dtype).to(like.device).unbind(1)
     return apexes, firsts, steps
+
+
+def _places_in_polar(
+    grids: Sequence[PolarGrid], like: Tensor, size: tuple[int, int]
+) -> tuple[Float[Tensor, "b h w 2"], Bool[Tensor, "b h w"]]:
+    """Where the pixels of frames lie in their polar images, from -1 to 1 between its edges, and whether they do."""
+    height, width = _common_size(grids)
+    apex, first, step = _parameters(grids, like)
+    x = torch.arange(size[1], device=like.device) - apex[:, 0, None, None]
+    y = torch.arange(size[0], device=like.device)[:, None] - apex[:, 1, None, None]
+    row = (torch.hypot(x, y) - first[:, 0, None, None]) / step[:, 0, None, None]
+    column = _turn(torch.atan2(x, y) - first[:, 1, None, None], step[:, 1, None, None], width)
+    inside = (row >= -0.5) & (row <= height - 0.5) & (column >= -0.5) & (column <= width - 0.5)
+    return torch.stack([(column + 0.5) * (2 / width) - 1, (row + 0.5) * (2 / height) - 1], dim=-1), inside
 
 
 def _turn(angle: Tensor, step: Tensor, width: int) -> Tensor:

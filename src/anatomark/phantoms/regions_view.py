@@ -91,7 +91,7 @@ def _draw_sectors(
 ) -> list[tuple[Sector, float]]:
     """Sector and size of a px, mm, at each time: depth, width, zoom and place of the sector change slowly."""
     height, width = size
-    depth_mm = rng.uniform(95, 165) * np.exp(0.04 * wander(time, rng))
+    depth_mm = rng.uniform(95, 150) * np.exp(0.04 * wander(time, rng))
     near_mm = rng.uniform(42, 60)
     width_mm = rng.uniform(158, 225) * np.exp(0.03 * wander(time, rng))
     half = np.arcsin(np.clip(width_mm / 2 / (near_mm + depth_mm), 0.36, 0.65))
