@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
-from anatomark.evaluation.rows import Row, as_built, group_rows
+from anatomark.evaluation.rows import Row, as_built, group_rows, unfinished_runs
 from anatomark.instantiation import EXECUTION_WHITELIST, instantiate_all
 from anatomark.multirun import expand_runs, load_configs
 from anatomark.runs import display_path, save_config
@@ -34,10 +34,12 @@ def evaluate(cfg: DictConfig) -> None:
     )
     from anatomark.loggers import close_loggers
     from anatomark.report.page import describe_evaluation
-    from anatomark.report.writer import log_reports, print_tables, write_reports
+    from anatomark.report.writer import check_report_folder, log_reports, print_tables, write_reports
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     rows = find_rows(cfg, folder)
+    unfinished = unfinished_runs(rows)
+    check_report_folder(folder / "report")
     results = evaluate_rows(rows)
     first = rows[0].parts[0]
     reports = compare_results(results, reference=first.config.get("reference"), paper=first.config.get("paper"))
@@ -46,7 +48,12 @@ def evaluate(cfg: DictConfig) -> None:
         reports,
         folder / "report",
         title=first.config.name,
-        run_info=describe_evaluation(results[0].data_set, named_runs(cfg, folder), first.config.seed),
+        run_info=describe_evaluation(
+            results[0].data_set,
+            named_runs(cfg, folder),
+            first.config.seed,
+            note="The run did not finish its training." if unfinished else "",
+        ),
         training_curves=runs[0] / "metrics.csv" if len(runs) == 1 and (runs[0] / "metrics.csv").is_file() else None,
     )
     loggers = instantiate_all(cfg.get("logger"))
@@ -72,7 +79,7 @@ def find_rows(cfg: DictConfig, folder: Path) -> list[Row]:
 def named_runs(cfg: DictConfig, folder: Path) -> list[str]:
     """What ``run=`` names, as the report shows it."""
     named = [cfg.run] if isinstance(cfg.run, str) else cfg.run or [folder]
-    return [display_path(Path(run)) for run in named]
+    return [display_path(Path(str(run))) for run in named]
 
 
 if __name__ == "__main__":

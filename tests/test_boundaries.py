@@ -38,17 +38,19 @@ ALLOWED = {
     "timm_targets": {"errors"},
     "synced_norms": set[str](),
     "instantiation": {"errors", "synced_norms", "timm_targets"},
-    "runs": {"errors", "files", "instantiation"},
-    "multirun": {"errors", "files", "runs"},
+    "finished": set[str](),
+    "runs": {"errors", "files", "finished", "instantiation"},
+    "multirun": {"errors", "files", "finished", "runs"},
     "resuming": {"errors", "files", "multirun", "runs"},
     "cli": {"errors", "files", "instantiation", "runs", "multirun"},
     "sweeps": {"errors", "files", "instantiation", "runs", "multirun", "cli"},
     "localiser": {"evaluators", "geometry", "metrics", "models"},
-    "exporting": CONTRACTS | {"data", "localiser", "models", "instantiation", "runs"},
+    "parity_frames": CONTRACTS | {"data", "instantiation"},
+    "exporting": CONTRACTS | {"localiser", "models", "parity_frames", "runs"},
     "inference": CONTRACTS | REPORTING | {"geometry", "metrics", "data", "evaluators", "instantiation"},
     "evaluation": CONTRACTS
     | REPORTING
-    | {"metrics", "data", "evaluators", "predictions", "instantiation", "runs", "subjects"},
+    | {"metrics", "data", "evaluators", "predictions", "finished", "instantiation", "runs", "subjects"},
     "collecting": CONTRACTS | REPORTING | {"metrics", "evaluators", "evaluation", "runs", "multirun"},
 }
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -94,9 +94,28 @@ def test_evaluation_refuses(commands: Commands, run: Path, words: list[str], par
     assert not list(run.glob("*.tmp"))
 
 
-@pytest.mark.parametrize("word", ["data=[", "data.root", "data.root='a"])
-def test_words_that_cannot_be_parsed_exit_with_2(commands: Commands, word: str) -> None:
-    assert_refused(commands("train.py", word), code=2)
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("data=[", "\"input='/tmp/Patient (1)'\""),
+        ("run=[größe,b]", "\"input='/tmp/Patient (1)'\""),
+        ("data.root", "no key=value"),
+        ("data.root='a", "\"data.root='a'\""),
+        ("run=/tmp/größe", "\"run='/tmp/größe'\""),
+        ("data.root=/tmp/Patient (1)", "\"data.root='/tmp/Patient (1)'\""),
+        ("data.root=O'Brien", "\"data.root='O\\'Brien'\""),
+    ],
+)
+def test_words_that_cannot_be_parsed_are_named_with_the_remedy(commands: Commands, word: str, remedy: str) -> None:
+    assert_refused(commands("train.py", word), f"error: {word} ", remedy)
+
+
+@pytest.mark.parametrize("name", ["größe (1)", "777", "1e3", "a,b", "O'Brien"])
+def test_a_run_may_have_any_name(commands: Commands, run: Path, name: str) -> None:
+    (run / "checkpoints").rename(run / "moved")
+    run.rename(commands.folder / name)
+    word = f"run={name}" if name[0].isdecimal() else "run='" + name.replace("'", "\\'") + "'"
+    assert_refused(commands("evaluate.py", word), f"{name}/checkpoints holds no checkpoint")
 
 
 def test_unknown_flag_exits_with_2(commands: Commands) -> None:

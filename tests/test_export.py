@@ -186,6 +186,26 @@ def test_a_saliency_model_is_exported_in_a_single_pass_and_only_where_it_agrees(
     assert not (commands.folder / "other").exists()
 
 
+def test_a_run_is_exported_without_its_data(commands: Commands, run: Path) -> None:
+    ended = commands("export.py", f"run={run}", "data.root=gone")
+    assert (ended.code, ended.err) == (0, "")
+    assert "gone does not hold the run's data" in ended.out
+    assert "8 random frames" in ended.out
+    check_graph(run / "exports" / "best.onnx", run, "best", None)
+    assert not (commands.folder / "gone").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named_with_the_option(
+    commands: Commands, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anatomark import exporting
+
+    (commands.folder / "taken").touch()
+    monkeypatch.setattr(exporting, "export_run", lambda cfg, folder, output: exporting.write(b"graph", output))
+    ended = commands("export.py", f"run={run}", "output=taken/model.onnx")
+    assert_refused(ended, "taken: file exists; a file is where a folder should be", "another folder by output=")
+
+
 def test_what_onnx_does_not_know_is_refused(commands: Commands, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from anatomark.models.saliency import SaliencyModel
 
@@ -208,7 +228,8 @@ def test_what_onnx_does_not_know_is_refused(commands: Commands, run: Path, monke
         (["run=[RUN,RUN]"], ["takes one run, not 2"]),
         (["run=RUN", "checkpoint=newest"], ["newest.ckpt", "best or last"]),
         (["run=RUN", "output=RUN"], ["is a folder"]),
-        (["run=RUN", "data.root=gone"], ["gone"]),
+        (["run=RUN", "output=[a,b]"], ["output=['a', 'b']", "a single one"]),
+        (["run=RUN", "data.root=RUN"], ["frames.csv"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -70,6 +70,9 @@ def test_faults_of_disks_are_told_with_a_remedy(number: int) -> None:
     assert reason is not None
     assert reason.startswith(os.strerror(number).lower() + "; ")
     assert user_message(error) == f"/runs/x: {reason}"
+    assert "paths.run_dir=" in reason
+    elsewhere = reason.replace("paths.run_dir=", "output=")
+    assert user_message(error, option="output=") == f"/runs/x: {elsewhere}"
 
 
 def test_other_faults_are_not_told_as_those_of_disks() -> None:

@@ -48,6 +48,7 @@ def test_a_multirun_stands_for_its_runs_in_the_order_of_the_jobs(tmp_path: Path)
     assert expand_runs(str(tmp_path / "sweep")) == runs
     assert expand_runs([str(alone), str(tmp_path / "sweep")]) == [alone, *runs]
     assert expand_runs("no/such/run") == [Path("no/such/run")]  # load_config says what is wrong with it
+    assert expand_runs(777) == expand_runs(OmegaConf.create([777])) == [Path("777")]
 
 
 def test_a_trial_stands_for_its_folds(tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
+from PIL import Image
 
 from anatomark.evaluators.maps import main_map
 from anatomark.geometry.peaks import cell_to_pixel, find_peaks, refine_peaks
 from commands import Commands
 from predict_inputs import frame, rows, write_video
-from refused import assert_refused
+from refused import assert_refused, contents
 
 FIT = (
     "data.eval_transform={_target_:anatomark.data.transforms.Compose,steps:["
@@ -32,10 +33,10 @@ def test_a_folder_of_images_and_dicom(commands: Commands, run: Path, images: Pat
     found = [(row["file"], row["frame"]) for row in table]
     assert found == [("a.dcm", "0"), ("a.dcm", "1"), ("a.png", "0"), ("wide.png", "0")]
     assert not any(row["label"] or row["score"] or row["x0_px"] for row in table)  # a saliency model tells no classes
-    pictures = {path.name: iio.imread(path).shape for path in (folder / "overlays").iterdir()}
+    pictures = {name: iio.imread(folder / "overlays" / name).shape for name in contents(folder / "overlays")}
     assert pictures == {
-        "a.dcm_000000.png": (64, 96, 3),
-        "a.dcm_000001.png": (64, 96, 3),
+        "a.dcm/000000.png": (64, 96, 3),
+        "a.dcm/000001.png": (64, 96, 3),
         "a.png.png": (64, 96, 3),
         "wide.png": (64, 192, 3),
     }
@@ -102,10 +103,16 @@ def test_several_videos_beside_an_image_and_below_it(commands: Commands, run: Pa
     ended = commands("predict.py", f"run={run}", f"input={folder}", "data.batch_size=2")
     assert ended.code == 0, ended.err
     output = run / "predictions_of" / "mixed"
-    written = {str(path.relative_to(output)) for path in output.rglob("*.*")}
     videos = {"a_annotated.mp4", "study/b_annotated.mp4"}
-    numbered = {f"overlays/{name}_00000{number}.png" for name in ("a", "study/b") for number in range(3)}
-    assert written == {"input.json", "predictions.csv", "landmarks.csv", "overlays/c.png", *videos, *numbered}
+    numbered = {f"overlays/{name}/00000{number}.png" for name in ("a.mp4", "study/b.avi") for number in range(3)}
+    assert set(contents(output)) == {
+        "input.json",
+        "predictions.csv",
+        "landmarks.csv",
+        "overlays/c.png",
+        *videos,
+        *numbered,
+    }
     files = [row["file"] for row in rows(output / "predictions.csv")]
     assert files == ["a.mp4"] * 3 + ["c.png"] + ["study/b.avi"] * 3
 
@@ -134,6 +141,41 @@ def test_frames_are_read_no_further_than_the_batch(run: Path) -> None:
     for expected in (3, 3, 3, 6):
         next(findings)
         assert len(read) == expected
+
+
+def test_every_frame_of_files_named_alike_has_its_overlay(commands: Commands, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "alike"
+    (folder / "clip").mkdir(parents=True)
+    stack = [Image.fromarray(frame(number)) for number in range(2)]
+    stack[0].save(folder / "clip.tif", save_all=True, append_images=stack[1:])
+    for name in ("clip_000001.png", "clip/000001.png", "clip.png", "clip.png.png", "clip.tif.png"):
+        iio.imwrite(folder / name, frame(3))
+    ended = commands("predict.py", f"run={run}", f"input={folder}", f"output={tmp_path / 'out'}")
+    assert ended.code == 0, ended.err
+    assert len(contents(tmp_path / "out" / "overlays")) == len(rows(tmp_path / "out" / "predictions.csv")) == 7
+
+
+def test_names_that_look_like_numbers(commands: Commands, run: Path, tmp_path: Path) -> None:
+    """Hydra would make 20261121, 2026.1 and true of them."""
+    for name in ("2026_1121", "2026.10", "True"):
+        (tmp_path / name).mkdir()
+        iio.imwrite(tmp_path / name / "a.png", frame(0))
+        ended = commands("predict.py", f"run={run}", f"input={name}", f"output=7{name}")
+        assert ended.code == 0, ended.err
+        assert (tmp_path / f"7{name}" / "predictions.csv").is_file()
+
+
+def test_maps_that_are_not_shown_are_not_computed(
+    commands: Commands, tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = as_built(tmp_path, "soft_proposal", "toussaint.size=64", "model.grad_cam=true")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("Grad-CAM was computed")
+
+    monkeypatch.setattr("anatomark.models.soft_proposal.grad_cam", refuse)
+    ended = commands("predict.py", f"run={run}", f"input={images}")
+    assert ended.code == 0, ended.err
 
 
 def as_built(folder: Path, model: str, *words: str) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import pytest
+import torch
 import yaml
 
 from commands import Commands
@@ -99,6 +100,15 @@ def test_bad_files_leave_nothing_behind(
         (["run=<run>", "input=<in>", "output=<in>/found"], ["lies in the input", "output="]),
         (["run=<run>", "input=<in>", "output=<run>"], ["no output of predict.py", "input.json"]),
         (["run=<run>", "input=<in>", "inputs=x"], ["inputs"]),
+        (["run=<run>", "input=[<in>,<in>]"], ["input=[", "a single one"]),
+        (["run=<run>", "input=<in>", "output=[a,b]"], ["output=['a', 'b']", "a single one"]),
+        (["run=<run>", "input=20261121"], ["20261121 does not exist"]),
+        (["run=<run>", "input=<in>", "overlays=no"], ["overlays is no; it must be true or false"]),
+        (["run=<run>", "input=<in>", "overlays=0"], ["overlays is 0; it must be true or false"]),
+        (["run=<run>", "input=<in>", "data.batch_size=0"], ["data.batch_size is 0", "at least 1"]),
+        (["run=<run>", "input=<in>", "data.batch_size=-3"], ["data.batch_size is -3", "at least 1"]),
+        (["run=<run>", "input=<in>", "data.batch_size=two"], ["data.batch_size is two", "whole number"]),
+        (["run=<run>", "input=<in>", "trainer.precision=9"], ["trainer: Precision 9 is invalid"]),
         (["run=<run>", "input=<in>", "discovery.min_distance=0"], ["min_distance"]),
         (["run=<run>", "input=<in>", "+evaluator.localisation.threshold=2"], ["threshold", "2"]),
     ],
@@ -110,6 +120,15 @@ def test_refusals(commands: Commands, run: Path, images: Path, words: list[str],
     assert_refused(commands("predict.py", *given), *parts)
     assert contents(run) == before
     assert set(commands.folder.iterdir()) == {run, images}
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="has a GPU of another kind")
+def test_a_run_of_a_gpu_where_there_is_none(
+    commands: Commands, run: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    words = [f"run={run}", f"input={images}", "trainer=gpu"]
+    assert_refused(commands("predict.py", *words), "trainer: No supported gpu backend", "trainer.accelerator=auto")
 
 
 def test_a_video_without_the_extra(

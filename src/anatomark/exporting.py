@@ -18,10 +18,9 @@ from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from anatomark.data.datamodules import FrameDataModule, collate
-from anatomark.instantiation import instantiate
 from anatomark.localiser import FRAME, Localiser, box_of
 from anatomark.models.base import BaseModel, require_finite
+from anatomark.parity_frames import read_parity_frames
 from anatomark.runs import display_path, load_model
 from anatomark.types import AnatomarkError
 
@@ -33,7 +32,6 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
 """What ONNX Runtime's scores and maps may differ from PyTorch's by, and its boxes from the rule, px."""
-N_FRAMES = 8
 BATCH_SIZES = (1, 3)
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
@@ -114,7 +112,7 @@ def export_run(cfg: DictConfig, folder: Path, output: Path) -> None:
         raise AnatomarkError(f"output={output} is a folder; name the file to write, such as {output / 'model.onnx'}")
     model: BaseModel = load_model(cfg, folder, cfg.checkpoint)
     localiser = Localiser(model).eval()
-    frames = read_test_frames(cfg.data)
+    frames, origin = read_parity_frames(cfg.data)
     program = make_graph(localiser, frames)
     program.model.metadata_props.update(describe(model, cfg, folder, frames))
     graph = program.model_proto.SerializeToString()
@@ -124,19 +122,13 @@ def export_run(cfg: DictConfig, folder: Path, output: Path) -> None:
     if cfg.model.get("tta") is not None:
         log.info("the graph predicts in a single pass, without the test-time augmentation of model.tta")
     log.info(
-        "%d test frames, batches of %s, ONNX Runtime beside PyTorch:", len(frames), " and ".join(map(str, BATCH_SIZES))
+        "%d %s frames, batches of %s, ONNX Runtime beside PyTorch:",
+        len(frames),
+        origin,
+        " and ".join(map(str, BATCH_SIZES)),
     )
     log.info("%s", parity)
     log.info("exported: %s", display_path(output))
-
-
-def read_test_frames(data: DictConfig) -> Float[Tensor, "b c h w"]:
-    """Some of a run's test frames, spread evenly over them, as the model sees them."""
-    datamodule: FrameDataModule = instantiate(data)
-    datamodule.setup()
-    dataset = datamodule.evaluation_dataset(["test"])
-    spread = torch.linspace(0, len(dataset) - 1, min(N_FRAMES, len(dataset))).round().int().tolist()
-    return collate([dataset[index] for index in spread])["image"]
 
 
 def make_graph(localiser: Localiser, frames: Float[Tensor, "b c h w"]) -> "ONNXProgram":

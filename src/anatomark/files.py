@@ -11,16 +11,19 @@ from anatomark.errors import AnatomarkError
 UNFINISHED = ".tmp"
 """Ending of a file that is being written, or was when its process was killed."""
 
-_FULL = "free some space, or choose another folder by paths.run_dir="
-_DENIED = "get the permission for it; other folders for runs can be chosen by paths.run_dir="
-_IN_THE_WAY = "a file is where a folder should be: move it, or choose another folder by paths.run_dir="
+RUN_DIR = "paths.run_dir="
+"""The word of the command line by which a training writes to another folder."""
+
+_FULL = "free some space, or choose another folder by {option}"
+_DENIED = "get the permission for it, or choose another folder by {option}"
+_IN_THE_WAY = "a file is where a folder should be: move it, or choose another folder by {option}"
 _REMEDIES = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
     errno.EFBIG: _FULL,
     errno.EACCES: _DENIED,
     errno.EPERM: _DENIED,
-    errno.EROFS: "choose a folder that can be written by paths.run_dir=",
+    errno.EROFS: "choose a folder that can be written by {option}",
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
 }
@@ -74,10 +77,15 @@ def write_whole(path: Path, data: bytes | str) -> None:
         unfinished.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def describe_disk_error(error: OSError) -> str | None:
-    """What is wrong with a disk or folder and what to do about it; None for what is no fault of these."""
+def describe_disk_error(error: OSError, *, option: str = RUN_DIR) -> str | None:
+    """What is wrong with a disk or folder and what to do about it; None for what is no fault of these.
+
+    Args:
+        error: what the system says.
+        option: the word of the command line by which another folder is chosen.
+    """
     remedy = _REMEDIES.get(error.errno or 0)
-    return f"{(error.strerror or '').lower()}; {remedy}" if remedy else None
+    return f"{(error.strerror or '').lower()}; {remedy.format(option=option)}" if remedy else None
 
 
 def _disk_fault(error: BaseException | None) -> str | None:

@@ -1,6 +1,8 @@
 """What a configuration may execute, and objects made of it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -24,6 +26,9 @@ EXECUTION_WHITELIST = [
 ]
 # Keys of a network that say what it starts from, and their values for nothing.
 STARTS = {"weights": None, "pretrained": False, "checkpoint_path": None}
+
+# What Lightning says of an accelerator that this machine lacks, or that does not exist.
+_NO_DEVICE = re.compile(r"No supported \w+ backend|`accelerator\b|torch_xla")
 
 
 def register_resolvers() -> None:
@@ -86,13 +91,26 @@ def make_trainer(options: DictConfig | Mapping[str, Any], **parts: Any) -> "Trai
         AnatomarkError: Lightning refuses an option, such as a GPU where there is none.
     """
     import pytorch_lightning as pl
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
     from anatomark.synced_norms import SyncedNorms
 
     keywords: dict[str, Any] = {str(key): value for key, value in options.items()}
     norms = SyncedNorms() if keywords.pop("sync_batchnorm", False) else None
-    try:
+    with trainer_errors():
         return pl.Trainer(**keywords, **parts, plugins=norms)
-    except (MisconfigurationException, TypeError, ValueError) as error:
-        raise AnatomarkError(f"trainer: {error}") from error
+
+
+@contextmanager
+def trainer_errors() -> Iterator[None]:
+    """Says which group the options belong to that Lightning refuses, and what to do where a device is missing.
+
+    Raises:
+        AnatomarkError: Lightning refuses an option.
+    """
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        yield
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError, ImportError) as error:
+        remedy = "; give trainer.accelerator=auto" if _NO_DEVICE.search(str(error)) else ""
+        raise AnatomarkError(f"trainer: {error}{remedy}") from error

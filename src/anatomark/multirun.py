@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from anatomark.errors import AnatomarkError
 from anatomark.files import write_whole
+from anatomark.finished import RESULT, is_finished
 from anatomark.runs import choice_word, describe_config, display_path, load_config, merge_overrides
 
-_RESULT, _JOB, _MULTIRUN = "result.json", "job.json", "multirun.yaml"
+_JOB, _MULTIRUN = "job.json", "multirun.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +42,17 @@ class JobRecord:
     error: str | None
 
 
-def expand_runs(run: str | Sequence[str]) -> list[Path]:
+def expand_runs(run: object) -> list[Path]:
     """The run folders that ``run=`` names: each as it is, all runs of a multirun, or the folds of a study's trial.
+
+    Args:
+        run: a path or a list of them; of a name such as 777 the command line makes a number, which means the name.
 
     Raises:
         AnatomarkError: a multirun holds no run, or one that did not finish.
     """
-    return [folder for named in ([run] if isinstance(run, str) else run) for folder in _expand(Path(named))]
+    several = run if isinstance(run, Sequence) and not isinstance(run, str) else [run]
+    return [folder for named in several for folder in _expand(Path(str(named)))]
 
 
 def _expand(folder: Path) -> list[Path]:
@@ -60,13 +65,13 @@ def _expand(folder: Path) -> list[Path]:
         return [folder]
     if not runs:
         raise AnatomarkError(f"{folder} is the folder of a multirun that holds no run; train again")
-    unfinished = [str(run.relative_to(folder)) for run in runs if not (run / _RESULT).is_file()]
+    unfinished = [str(run.relative_to(folder)) for run in runs if not is_finished(run)]
     if unfinished:
         raise AnatomarkError(
             f"{folder}: {len(unfinished)} of {len(runs)} runs did not finish ({', '.join(unfinished)}); give their"
             f" command again with hydra.sweep.dir={sweep}, or evaluate the others by run=[A,B,...]"
         )
-    if sweep != folder and not (folder / _RESULT).is_file():
+    if sweep != folder and not is_finished(folder):
         raise AnatomarkError(
             f"{folder}: {len(runs)} folds of the trial are trained, but it did not finish; give the study's command"
             f" again with hydra.sweep.dir={sweep}, or evaluate its folds by run=[A,B,...]"
@@ -101,13 +106,13 @@ def _job_order(run: Path) -> tuple[Any, ...]:
 
 def mark_started(folder: Path) -> None:
     """Forgets that an earlier training in this folder was finished."""
-    (folder / _RESULT).unlink(missing_ok=True)
+    (folder / RESULT).unlink(missing_ok=True)
 
 
 def mark_finished(folder: Path, objective: float | None, *, pruned: bool = False) -> Result:
     """Writes ``result.json``."""
     result = Result(objective=objective, pruned=pruned)
-    write_whole(folder / _RESULT, json.dumps(asdict(result)) + "\n")
+    write_whole(folder / RESULT, json.dumps(asdict(result)) + "\n")
     return result
 
 
@@ -157,7 +162,7 @@ def read_result(folder: Path) -> Result | None:
     Raises:
         AnatomarkError: the file is damaged.
     """
-    path = folder / _RESULT
+    path = folder / RESULT
     if not path.is_file():
         return None
     try:

@@ -6,6 +6,7 @@ from somebody else, so nothing in it is trusted: only targets on the execution w
 checkpoints are read as plain tensors.
 """
 
+import logging
 import os
 import pickle
 import re
@@ -21,10 +22,13 @@ from yaml import YAMLError
 
 from anatomark.errors import AnatomarkError
 from anatomark.files import write_whole
+from anatomark.finished import finish_command, is_finished
 from anatomark.instantiation import instantiate, instantiate_trained
 
 if TYPE_CHECKING:
     from torch import nn
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 """Number of the run folder's format; a change that earlier versions of anatomark cannot read adds one."""
@@ -181,7 +185,7 @@ def find_checkpoint(run: str | Path, name: str | None = "best") -> Path:
 
 
 def load_model(cfg: DictConfig, folder: Path, checkpoint: str | None) -> Any:
-    """Builds the model of a run with the weights of a checkpoint.
+    """Builds the model of a run with the weights of a checkpoint, and warns where its training did not finish.
 
     Args:
         cfg: configuration of the run.
@@ -196,6 +200,9 @@ def load_model(cfg: DictConfig, folder: Path, checkpoint: str | None) -> Any:
     torch.manual_seed(cfg.seed)  # for weights that no file sets
     if checkpoint is None:
         return instantiate(cfg.model)
+    if not is_finished(folder):
+        command = finish_command([folder])
+        log.warning("%s did not finish its training; finish it by: %s", display_path(folder), command)
     model = instantiate_trained(cfg.model)
     load_weights(model, find_checkpoint(folder, checkpoint))
     return model

@@ -7,8 +7,12 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from colour_spaces import COLOUR, write_cmyk, write_lab, write_palette, write_ycbcr
+from PIL import Image
 
-from anatomark.data.frames import FrameDataset, FrameRecord, image_size, read_grey
+from anatomark.data.frame_masks import read_nonzero
+from anatomark.data.frames import FrameDataset, FrameRecord, read_grey
+from anatomark.data.pixels import image_size
 from anatomark.types import AnatomarkError
 
 GREY = np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8)
@@ -47,6 +51,27 @@ def test_colours_are_averaged(tmp_path):
     colour = np.zeros((4, 5, 3), dtype=np.uint8)
     colour[...] = (30, 60, 240)
     assert (read_grey(saved(tmp_path, colour)) == 110).all()
+
+
+@pytest.mark.parametrize("write", [write_cmyk, write_ycbcr, write_lab, write_palette])
+def test_other_colour_spaces_become_rgb(tmp_path, write):
+    record = FrameRecord(key="a", subject="s", file=write(tmp_path / "frame.tif"))
+    assert np.abs(read_grey(record).astype(float) - COLOUR.mean(axis=-1)).mean() <= 2  # spaces round differently
+
+
+def test_black_ink_everywhere_but_on_the_structure_is_a_mask(tmp_path):
+    shown = GREY > 128
+    Image.fromarray(shown.astype(np.uint8) * 255).convert("CMYK").save(tmp_path / "mask.tif")
+    assert np.array_equal(read_nonzero(tmp_path / "mask.tif"), shown)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_16_bits_in_either_byte_order(tmp_path, order):
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "frame.tif", GREY.astype(np.uint16) * 257, byteorder=order)
+    record = FrameRecord(key="a", subject="s", file=tmp_path / "frame.tif")
+    assert np.array_equal(read_grey(record), GREY)
+    assert np.array_equal(read_nonzero(record.file), GREY > 0)
 
 
 def test_size_is_read_from_the_head_of_the_file(tmp_path):

@@ -1,11 +1,14 @@
 """Media: every format gives the same pixels, frame by frame; what is damaged or absent is refused."""
 
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from colour_spaces import COLOUR as BLOCKS
+from colour_spaces import write_cmyk, write_lab, write_palette, write_ycbcr
 from PIL import Image
 from refusal import refused
 
@@ -44,6 +47,24 @@ def test_jpeg(tmp_path: Path) -> None:
 def test_every_page_of_a_tiff_is_a_frame(tmp_path: Path) -> None:
     assert np.array_equal(frames(write_image(tmp_path / "a.tiff", *STACK)), STACK[..., None])
     assert np.array_equal(frames(write_image(tmp_path / "b.tif", *COLOUR)), COLOUR)
+
+
+@pytest.mark.parametrize("write", [write_cmyk, write_ycbcr, write_lab, write_palette])
+def test_pages_of_other_colour_spaces_become_rgb(tmp_path: Path, write: Callable[..., Path]) -> None:
+    pages = np.stack([BLOCKS, BLOCKS[::-1]])
+    read = frames(write(tmp_path / "a.tif", *pages[1:]))
+    assert np.abs(read.astype(int) - pages).mean() <= 2  # spaces round differently
+
+
+def test_a_jpeg_of_inks_becomes_rgb(tmp_path: Path) -> None:
+    assert np.abs(frames(write_cmyk(tmp_path / "a.jpg"))[0].astype(int) - BLOCKS).mean() <= 3
+
+
+def test_pages_of_16_bits_in_either_byte_order(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    for order in "<>":
+        tifffile.imwrite(tmp_path / "a.tif", STACK.astype(np.uint16) * 257, byteorder=order, photometric="minisblack")
+        assert np.array_equal(frames(tmp_path / "a.tif")[..., 0], STACK)
 
 
 def test_16_bits_and_transparency(tmp_path: Path) -> None:
@@ -242,3 +263,5 @@ def test_names_tell_files_apart() -> None:
     root = Path("scans")
     names = name_media([root / "a.png", root / "A.dcm", root / "b.mp4", root / "b" / "a.png"], root)
     assert list(names.values()) == ["a.png", "A.dcm", "b", "b/a"]
+    names = name_media([root / "c.png", root / "c.jpg", root / "c.png.png"], root)
+    assert list(names.values()) == ["c.png", "c.jpg", "c.png.png"]

@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from anatomark.errors import AnatomarkError
-from anatomark.evaluation.rows import Row, as_built, group_rows
+from anatomark.evaluation.rows import Part, Row, as_built, group_rows, unfinished_runs
 
 
 def grouped(*runs: dict[str, Any]) -> list[Row]:
@@ -77,3 +77,23 @@ def test_a_model_as_built_has_no_checkpoint() -> None:
     assert described([row]) == {"sononet16": [("run", None)]}
     assert cfg.checkpoint == "last"
     assert described(group_rows([Path("run")], [row.parts[0].config])) == described([row])
+
+
+def part(folder: Path, *, finished: bool, checkpoint: str | None = "last") -> Part:
+    folder.mkdir()
+    if finished:
+        (folder / "result.json").touch()
+    return Part(folder=folder, config=OmegaConf.create({"data": {}}), checkpoint=checkpoint)
+
+
+def test_a_run_that_did_not_finish_is_measured_by_itself_alone(tmp_path: Path) -> None:
+    done, stopped = part(tmp_path / "done", finished=True), part(tmp_path / "stopped", finished=False)
+    built = part(tmp_path / "built", finished=False, checkpoint=None)
+    assert unfinished_runs([Row(name="a", parts=(stopped,))]) == [stopped.folder]
+    assert unfinished_runs([Row(name="a", parts=(done,)), Row(name="b", parts=(built,))]) == []
+    early = Part(folder=stopped.folder, config=stopped.config, checkpoint="pretrained")
+    for rows in ([(done, stopped)], [(done,), (stopped,)], [(early,), (stopped,)]):
+        with pytest.raises(
+            AnatomarkError, match=rf"{stopped.folder} did not finish .*run={stopped.folder} resume=true"
+        ):
+            unfinished_runs([Row(name=str(number), parts=parts) for number, parts in enumerate(rows)])

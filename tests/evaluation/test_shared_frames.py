@@ -51,9 +51,33 @@ def test_data_sets_that_read_otherwise_share_nothing(folds: list[Counting]) -> N
     assert Counting.n_read == 2
 
 
+def tensor_bytes(sample: Sample) -> int:
+    """Of a sample of the fixture: tensors and mappings of these."""
+    parts = [part for value in sample.values() for part in (value.values() if isinstance(value, dict) else [value])]
+    return sum(part.nbytes for part in parts if isinstance(part, torch.Tensor))
+
+
 def test_memory_is_bounded(folds: list[Counting]) -> None:
-    one = FrameDataset.__getitem__(folds[0], 0)["image"].nbytes
+    one = max(tensor_bytes(FrameDataset.__getitem__(folds[0], index)) for index in range(2))
     dataset = SharedDataset(folds[0], name="same", kept=KeptSamples(max_bytes=one))
     for index in (0, 0, 1, 1, 0):
         dataset[index]
     assert Counting.n_read == 3
+
+
+def test_a_polar_frame_counts_with_the_frame_it_was_made_of() -> None:
+    def read(key: str) -> Sample:
+        small, large = (
+            Sample(key=key, subject="s", image=torch.zeros(1, side, side), spacing_mm=torch.ones(2)) for side in (8, 80)
+        )
+        n_read.append(key)
+        return {**small, "cartesian": {**large, "boxes": {"a": torch.zeros(4)}}}
+
+    n_read: list[str] = []
+    one = 4 * (8 * 8 + 80 * 80 + 2 + 2 + 4)
+    for max_bytes, expected in ((2 * one, "ab"), (2 * one - 1, "aba")):
+        n_read.clear()
+        kept = KeptSamples(max_bytes=max_bytes)
+        for key in "aba":
+            kept.get(("same", key), lambda key=key: read(key))
+        assert "".join(n_read) == expected

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from anatomark.report.folders import replaced_folder
+from anatomark.report.folders import check_replaceable, replaced_folder
 from anatomark.types import AnatomarkError
 
 UNIQUE = "0123abcd"
@@ -52,6 +52,8 @@ def test_what_is_no_report_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(AnatomarkError, match="is no report"):
+    with pytest.raises(AnatomarkError, match=r"is no report \(no mark\); remove or rename it"):
         write(folder, "new")
+    with pytest.raises(AnatomarkError, match=r"is no output \(no mark\); choose another folder by output="):
+        check_replaceable(folder, mark="mark", kind="output", option="output=")
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]

@@ -23,6 +23,7 @@ RUN_INFO = RunInfo(
     seed=3,
     date="2026-01-02",
     version="0.1.0",
+    note="",
 )
 METRICS = "epoch,step,train/loss\n0,1,4.0\n1,2,2.0\n"
 
@@ -109,6 +110,14 @@ def test_files_for_other_programs_lie_in_the_report_and_on_the_page(tmp_path: Pa
     assert (tmp_path / "report/landmarks/a.mrk.json").read_text() == "{}\n"
     embedded = dict(zip(page.values("download"), (h for h in page.values("href") if h[0] != "#"), strict=True))
     assert base64.b64decode(embedded["ä b.mrk.json"].split(",")[1]).decode() == "ä"
+
+
+def test_page_shows_a_note_where_there_is_one(tmp_path: Path) -> None:
+    for note in ("", "The run is <b>."):
+        info: RunInfo = {**RUN_INFO, "note": note}
+        page = write_reports([make_report()], tmp_path / "report", title="T", run_info=info).read_text()
+        assert page.count("<dt>Note</dt>") == bool(note)
+    assert "<strong>The run is &lt;b&gt;.</strong>" in page
 
 
 def test_page_needs_nothing_but_itself(tmp_path: Path) -> None:

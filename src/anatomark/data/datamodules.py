@@ -77,8 +77,7 @@ class FrameDataModule(pl.LightningDataModule):
         pin_memory: bool = False,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise AnatomarkError(f"data.batch_size is {batch_size}; it must be at least 1")
+        check_batch_size(batch_size)
         if num_workers < 0:
             raise AnatomarkError(f"data.num_workers is {num_workers}; it must be 0 (no workers) or more")
         if frustum not in ("annotated", "estimate"):
@@ -189,6 +188,16 @@ class FrameDataModule(pl.LightningDataModule):
 
     def _loader(self, dataset: FrameDataset, **options: Any) -> DataLoader[Sample]:
         return make_loader(dataset, batch_size=self.batch_size, collate_fn=collate, **options, **self.loader_options)
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Refuses what is no number of frames.
+
+    Raises:
+        AnatomarkError: it is none.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise AnatomarkError(f"data.batch_size is {batch_size}; it must be a whole number of at least 1")
 
 
 def collate(samples: list[Sample]) -> Batch:

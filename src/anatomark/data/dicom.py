@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from jaxtyping import Shaped
 
-from anatomark.data.frames import Pixels
+from anatomark.data.pixels import Pixels
 from anatomark.types import AnatomarkError
 
 _MAGIC, _MAGIC_AT = b"DICM", 128

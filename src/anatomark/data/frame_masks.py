@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anatomark.data.frames import FULL_SCALE, Mask, read_image
+from anatomark.data.frames import Mask
+from anatomark.data.pixels import FULL_SCALE, read_image
 from anatomark.types import AnatomarkError, Ellipse
 
 

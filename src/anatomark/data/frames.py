@@ -1,32 +1,24 @@
 """Frames: what is known of a frame before it is read, and the data set that reads it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import imageio.v3 as iio
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from anatomark.data.packed_records import PackedRecords
+from anatomark.data.pixels import GreyImage, read_image, to_8_bits, to_grey, to_tensor
 from anatomark.data.transforms import Transform
 from anatomark.types import AnatomarkError, Ellipse, Frustum, Sample
 
-GreyImage = UInt8[np.ndarray, "h w"]
-Pixels = UInt8[np.ndarray, "h w c"]
-"""Grey (1 channel) or RGB (3 channels)."""
 Mask = Bool[np.ndarray, "h w"]
 MaskReader = Callable[[tuple[int, int]], Mask]
 """Reads the mask of a frame of this (width, height); see :mod:`~anatomark.data.frame_masks`."""
-# Without a named plugin, imageio tries all it knows on a broken file, some of which crash.
-PLUGIN = "pillow"
-FULL_SCALE = {np.dtype(bool): 1, np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
-"""The value of white, by pixel type."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,31 +123,6 @@ class FrameDataset(Dataset[Sample]):
         return kept[index]
 
 
-def read_image(file: Path, *, mode: str | None = None) -> np.ndarray:
-    """Decodes an image file.
-
-    Args:
-        file: PNG, JPEG, TIFF or BMP.
-        mode: "RGB" or "L" (grey) converts to that, palettes included.
-
-    Raises:
-        AnatomarkError: the file cannot be read.
-    """
-    with readable(file):
-        return np.asarray(iio.imread(file, plugin=PLUGIN, mode=mode))
-
-
-def image_size(file: Path) -> tuple[int, int]:
-    """(width, height) of an image from the head of its file.
-
-    Raises:
-        AnatomarkError: the file cannot be read.
-    """
-    with readable(file):
-        height, width = iio.improps(file, plugin=PLUGIN).shape[:2]
-    return width, height
-
-
 def read_grey(record: FrameRecord) -> GreyImage:
     """Reads a frame as :func:`to_grey` of :func:`to_8_bits`.
 
@@ -170,46 +137,6 @@ def read_grey(record: FrameRecord) -> GreyImage:
             f"{record.file} is {found} px but its annotations are made for {expected}; correct one of them"
         )
     return to_grey(pixels)
-
-
-def to_8_bits(pixels: np.ndarray, file: Path) -> Pixels:
-    """Grey or RGB pixels: transparency is dropped, 16 bits are reduced to 8.
-
-    Args:
-        pixels: as decoded.
-        file: where they come from, for messages.
-
-    Raises:
-        AnatomarkError: they are no grey or RGB image of 8 or 16 bits.
-    """
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    if pixels.dtype not in FULL_SCALE or pixels.ndim not in (2, 3) or not 1 <= channels <= 4:
-        raise AnatomarkError(
-            f"{file} holds {pixels.dtype} of shape {pixels.shape}; save frames as one grey or RGB image of 8 or 16 bits"
-        )
-    opaque = pixels.reshape(*pixels.shape[:2], channels)[..., : 3 if channels >= 3 else 1]
-    if opaque.dtype == np.uint8:
-        return opaque
-    return np.round(opaque * (255 / FULL_SCALE[pixels.dtype])).astype(np.uint8)
-
-
-def to_grey(pixels: Pixels) -> GreyImage:
-    """The mean of the channels."""
-    return np.array(pixels[..., 0]) if pixels.shape[-1] == 1 else np.round(pixels.mean(axis=-1)).astype(np.uint8)
-
-
-def to_tensor(image: GreyImage) -> Float[Tensor, "1 h w"]:
-    """Grey values in [0, 1]."""
-    return torch.from_numpy(image).float()[None] / 255
-
-
-@contextmanager
-def readable(file: Path) -> Iterator[None]:
-    """Says in one line what the exceptions of image decoders mean."""
-    try:
-        yield
-    except (OSError, ValueError, SyntaxError) as error:
-        raise AnatomarkError(f"{file}: not a readable image; replace the file or remove its frame") from error
 
 
 def to_sample(

@@ -31,7 +31,7 @@ from torch import Tensor
 from anatomark.data.clip_gaze import deal_fixations
 from anatomark.data.frame_masks import MaskFile
 from anatomark.data.frame_rows import FrameRows
-from anatomark.data.frames import FrameRecord, image_size
+from anatomark.data.frames import FrameRecord
 from anatomark.data.frames_tables import (
     COLUMNS,
     FRUSTUM_COLUMNS,
@@ -44,6 +44,7 @@ from anatomark.data.frames_tables import (
     split_names,
 )
 from anatomark.data.gaze import GazeFilter
+from anatomark.data.pixels import image_size
 from anatomark.types import Ellipse, Frustum
 
 Row = Mapping[Hashable, Any]

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from anatomark.data.frames import FrameRecord, GreyImage, Mask
+from anatomark.data.frames import FrameRecord, Mask
 from anatomark.data.frames_tables import COLUMNS, FRUSTUM_COLUMNS, SEPARATOR
+from anatomark.data.pixels import GreyImage
 from anatomark.types import AnatomarkError
 
 Rows = list[dict[str, Any]]

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import imageio.v3 as iio
-import numpy as np
 from PIL import Image
 
 from anatomark.data.dicom import DicomFile, is_dicom
-from anatomark.data.frames import Pixels, readable, to_8_bits
+from anatomark.data.pixels import PLUGIN, Pixels, read_page, readable, to_8_bits
 from anatomark.data.video import VideoFile
 from anatomark.types import AnatomarkError
 
@@ -65,9 +64,9 @@ class ImageFile:
             self.n_frames = int(getattr(image, "n_frames", 1)) if path.suffix.lower() in STACKS else 1
 
     def frames(self) -> Iterator[Pixels]:
-        with readable(self.path), iio.imopen(self.path, "r", plugin="pillow") as file:
+        with readable(self.path), iio.imopen(self.path, "r", plugin=PLUGIN) as file:
             for index in range(self.n_frames):
-                yield to_8_bits(np.asarray(file.read(index=index)), self.path)
+                yield to_8_bits(read_page(file, index=index), self.path)
 
 
 def find_media(source: Path) -> list[Path]:
@@ -106,13 +105,18 @@ def open_media(path: Path) -> Media:
 
 def name_media(paths: Sequence[Path], root: Path) -> dict[Path, str]:
     """A name for each file that can begin the path of a file: its path below ``root`` without the suffix, or with it
-    where another file has the same without."""
-    stems = Counter(str(path.with_suffix("")).lower() for path in paths)
+    where another file has the same without, or is called so."""
+    taken = Counter(name for path in paths for name in {_folded(path), _folded(path.with_suffix(""))})
     names = {}
     for path in paths:
-        alone = stems[str(path.with_suffix("")).lower()] == 1
+        alone = taken[_folded(path.with_suffix(""))] == 1
         names[path] = (path.with_suffix("") if alone else path).relative_to(root).as_posix()
     return names
+
+
+def _folded(path: Path) -> str:
+    """A path as file systems see it that tell no capitals from small letters."""
+    return str(path).lower()
 
 
 def _is_hidden(path: Path) -> bool:

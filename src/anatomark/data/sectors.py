@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
-from anatomark.data.frames import FrameRecord, read_grey, to_tensor
+from anatomark.data.frames import FrameRecord, read_grey
+from anatomark.data.pixels import to_tensor
 from anatomark.geometry.sector import SectorFit, estimate_sector
 from anatomark.types import AnatomarkError
 

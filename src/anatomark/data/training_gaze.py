@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from anatomark.data.frames import FrameRecord, image_size
+from anatomark.data.frames import FrameRecord
+from anatomark.data.pixels import image_size
 from anatomark.types import AnatomarkError
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from anatomark.data.frames import Pixels
+from anatomark.data.pixels import Pixels
 from anatomark.types import AnatomarkError
 
 _CODEC, _OPTIONS = "libx264", {"crf": "18", "preset": "veryfast"}

@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from anatomark.errors import AnatomarkError
+from anatomark.finished import finish_command, is_finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,11 @@ class Part:
     @property
     def fold(self) -> int:
         return int(self.config.data.get("fold", 0))
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether its weights are those of a training that did not finish."""
+        return self.checkpoint is not None and not is_finished(self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,22 @@ def group_rows(folders: Sequence[Path], configs: Sequence[DictConfig]) -> list[R
     if len(rows) > 1:
         _check_folds(rows)
     return rows
+
+
+def unfinished_runs(rows: Sequence[Row]) -> list[Path]:
+    """The runs whose training did not finish; only of a run by itself are numbers given.
+
+    Raises:
+        AnatomarkError: one would be pooled or compared.
+    """
+    parts = [part for row in rows for part in row.parts]
+    unfinished = list(dict.fromkeys(part.folder for part in parts if part.is_unfinished))
+    if unfinished and len(parts) > 1:
+        raise AnatomarkError(
+            f"{', '.join(map(str, unfinished))} did not finish training, and only finished runs are pooled or compared;"
+            f" finish by {finish_command(unfinished)}, or evaluate one by itself by run=FOLDER checkpoint=NAME"
+        )
+    return unfinished
 
 
 def as_built(cfg: DictConfig, folder: Path, choices: Mapping[str, Any]) -> Row:

@@ -1,9 +1,10 @@
 """Frames that many runs test: read once for all rows of a table instead of once per row, fold and evaluator."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from anatomark.data.datamodules import FrameDataModule
 from anatomark.data.frames import FrameDataset, FrameRecord
@@ -25,23 +26,33 @@ class KeptSamples:
     """The samples that were read last, as many as fit into some memory.
 
     Args:
-        max_bytes: of their images; 1 GiB holds 4,600 grey frames of 240 x 240 px.
+        max_bytes: of all their tensors; 1 GiB holds 4,600 grey frames of 240 x 240 px. Polar ones, which bring the
+            frame they were made of, are larger.
     """
 
     def __init__(self, *, max_bytes: int = 2**30) -> None:
         self.max_bytes = max_bytes
-        self._kept: OrderedDict[tuple[str, str], Sample] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[Sample, int]] = OrderedDict()
         self._bytes = 0
 
     def get(self, key: tuple[str, str], read: Callable[[], Sample]) -> Sample:
         """The sample of a key, read if it is not kept."""
         if key not in self._kept:
-            self._kept[key] = read()
-            self._bytes += self._kept[key]["image"].nbytes
+            sample = read()
+            size = _tensor_bytes(sample)
+            self._kept[key] = sample, size
+            self._bytes += size
             while self._bytes > self.max_bytes and len(self._kept) > 1:
-                self._bytes -= self._kept.popitem(last=False)[1]["image"].nbytes
+                self._bytes -= self._kept.popitem(last=False)[1][1]
         self._kept.move_to_end(key)
-        return self._kept[key]
+        return self._kept[key][0]
+
+
+def _tensor_bytes(value: object) -> int:
+    """The memory of all tensors in a sample, at any depth."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    return sum(map(_tensor_bytes, value.values())) if isinstance(value, Mapping) else 0
 
 
 class SharedDataset:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -151,8 +150,7 @@ class ClassificationEvaluator:
 
     def _subject_values(self, frames: Classified) -> dict[str, dict[str, Any]]:
         subjects: dict[str, dict[str, Any]] = {}
-        for subject in dict.fromkeys(frames.subjects):
-            confusion = frames.confusion_of(torch.tensor([name == subject for name in frames.subjects]))
+        for subject, confusion in frames.confusion_of_subjects().items():
             counts = class_counts(confusion)
             subjects[subject] = {
                 "n": int(confusion.sum()),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from anatomark.metrics.classification import confusion_matrix
@@ -73,11 +73,17 @@ class Classified:
     @property
     def confusion(self) -> Int[Tensor, "k k"]:
         """Frames of every class (row) that were called every class (column)."""
-        return self.confusion_of(torch.ones_like(self.label, dtype=torch.bool))
+        return confusion_matrix(self.label, self.predicted, n_classes=self.score.shape[1])
 
-    def confusion_of(self, chosen: Bool[Tensor, "n"]) -> Int[Tensor, "k k"]:
-        """The same of some of the frames."""
-        return confusion_matrix(self.label[chosen], self.predicted[chosen], n_classes=self.score.shape[1])
+    def confusion_of_subjects(self) -> dict[str, Int[Tensor, "k k"]]:
+        """The same of every subject, in the order in which they first come."""
+        number = {subject: i for i, subject in enumerate(dict.fromkeys(self.subjects))}
+        n_classes = self.score.shape[1]
+        subject = torch.tensor([number[name] for name in self.subjects])
+        # A number for every subject, class and called class, so that all are counted at once.
+        cells = (subject * n_classes + self.label) * n_classes + self.predicted
+        counts = torch.bincount(cells, minlength=len(number) * n_classes**2).view(-1, n_classes, n_classes)
+        return dict(zip(number, counts, strict=True))
 
 
 def read_frame(sample: Sample, prediction: Prediction, classes: Sequence[str]) -> ClassifiedFrame:

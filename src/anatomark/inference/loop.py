@@ -13,14 +13,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from anatomark.data.datamodules import collate
+from anatomark.data.datamodules import check_batch_size, collate
 from anatomark.data.media import Media, find_media, name_media, open_media
 from anatomark.data.original import WayBack
 from anatomark.evaluators.localisation_rules import BoxRules
 from anatomark.inference.findings import Finding, FindingReader
 from anatomark.inference.output import Layout, open_output
 from anatomark.inference.samples import Frame, SampleMaker
-from anatomark.instantiation import instantiate
+from anatomark.instantiation import instantiate, trainer_errors
 from anatomark.types import AnatomarkError, Prediction
 
 _USED = ("key", "maps", "map_stride", "logits", "points")
@@ -53,15 +53,17 @@ class Predictor:
         cfg: configuration of the run.
 
     Raises:
-        AnatomarkError: frames cannot be prepared without annotations.
+        AnatomarkError: frames cannot be prepared without annotations, a number is refused, or the device is missing.
     """
 
     def __init__(self, model: Any, cfg: DictConfig) -> None:
-        fabric = Fabric(accelerator=cfg.trainer.accelerator, devices=1, precision=cfg.trainer.precision)
+        check_batch_size(cfg.data.batch_size)
+        with trainer_errors():
+            fabric = Fabric(accelerator=cfg.trainer.accelerator, devices=1, precision=cfg.trainer.precision)
         self._prepare = SampleMaker(
             transform=instantiate(cfg.data.eval_transform), frustum=cfg.data.get("frustum", "annotated")
         )
-        self.batch_size = int(cfg.data.batch_size)
+        self.batch_size: int = cfg.data.batch_size
         self.classes = tuple(cfg.data.get("classes") or ())
         self.network_seconds = 0.0
         self._device = fabric.device

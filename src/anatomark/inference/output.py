@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anatomark.data.frames import Pixels
 from anatomark.data.media import Media
+from anatomark.data.pixels import Pixels
 from anatomark.data.video import VideoFile, VideoWriter
 from anatomark.inference.findings import Finding
 from anatomark.report.folders import replaced_folder
@@ -31,7 +31,7 @@ class Layout:
 
     Attributes:
         root: folder against which the tables name the input files.
-        names: what begins the paths of the files made of each input file.
+        names: what the pictures of images and the annotated videos begin with, by input file.
         classes: class names.
         overlays: draw every frame; else only videos are drawn.
     """
@@ -60,7 +60,10 @@ def open_output(folder: Path, source: Path, layout: Layout) -> Iterator["Output"
     Raises:
         AnatomarkError: ``folder`` holds something else.
     """
-    with replaced_folder(folder, mark=INPUT, kind="output of predict.py") as fresh, ExitStack() as stack:
+    with (
+        replaced_folder(folder, mark=INPUT, kind="output of predict.py", option="output=") as fresh,
+        ExitStack() as stack,
+    ):
         _check_same_input(folder, source)
         record = {"input": str(source), "path": str(source.resolve())}
         (fresh / INPUT).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -123,8 +126,8 @@ class Output:
         drawn = _draw(pixels, finding)
         name = self._layout.names[media.path]
         if self._overlays is not None:
-            numbered = name if media.n_frames == 1 else f"{name}_{number:06d}"
-            path = self._overlays / f"{numbered}.png"
+            # The folder of a file with several frames has its full name, which no picture and no folder has.
+            path = self._overlays / (f"{name}.png" if media.n_frames == 1 else f"{where[0]}/{number:06d}.png")
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(drawn).save(path, compress_level=1)
         if isinstance(media, VideoFile):

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from anatomark.data.frames import FrameRecord, Pixels, to_grey, to_sample
+from anatomark.data.frames import FrameRecord, to_sample
 from anatomark.data.media import Media
 from anatomark.data.original import mark_corners
+from anatomark.data.pixels import Pixels, to_grey
 from anatomark.data.transforms import CropToBox, Transform
 from anatomark.inference.sectors import SectorTracker
 from anatomark.types import AnatomarkError, Sample

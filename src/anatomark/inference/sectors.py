@@ -6,8 +6,8 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.data.frames import to_grey, to_tensor
 from anatomark.data.media import Media
+from anatomark.data.pixels import to_grey, to_tensor
 from anatomark.geometry.sector import SectorFit, estimate_sector, sector_quality
 from anatomark.types import AnatomarkError
 

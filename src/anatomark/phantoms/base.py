@@ -67,7 +67,7 @@ class PhantomOnDisk(ABC, Generic[Part, Record]):
         Raises:
             AnatomarkError: ``root`` holds something else than this phantom.
         """
-        if not self._is_current():
+        if not self.is_current():
             self._write()
         return self.read()
 
@@ -98,10 +98,11 @@ class PhantomOnDisk(ABC, Generic[Part, Record]):
         text = json.dumps(made_from, sort_keys=True)
         return {**json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
-    def _is_current(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the files on disk are those of these parameters.
 
-        A folder that this phantom did not write is refused, so that nobody's data are overwritten.
+        Raises:
+            AnatomarkError: the folder holds something that this phantom did not write, which must not be overwritten.
         """
         if not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir())):
             return False
@@ -125,7 +126,7 @@ class PhantomOnDisk(ABC, Generic[Part, Record]):
                 shown = track(parts, f"writing {self.name}", total=self.n_parts, console=Console(stderr=True))
                 self.write(fresh, shown)
             (fresh / MARKER).write_text(json.dumps(self.description(), indent=2) + "\n", encoding="utf-8")
-            if self._is_current():
+            if self.is_current():
                 return  # another run has written it meanwhile, and may be reading it
             if self.root.exists():
                 self.root.rename(Path(scratch) / "stale")

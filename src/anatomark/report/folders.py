@@ -13,8 +13,25 @@ UNIQUE = "[0-9a-f]" * 8
 """Pattern of what tells apart the folders that are being written."""
 
 
+def check_replaceable(folder: Path, *, mark: str, kind: str, option: str | None = None) -> None:
+    """Refuses to write where something else lies: the folder is deleted and written anew, which must hit no data.
+
+    Args:
+        folder: folder to write.
+        mark: the file that an earlier one of its kind holds.
+        kind: what such a folder is called, such as "report".
+        option: word of the command line by which another folder is chosen, such as ``output=``; None for none.
+
+    Raises:
+        AnatomarkError: ``folder`` exists and is neither empty nor of its kind.
+    """
+    if folder.exists() and not (folder.is_dir() and ((folder / mark).exists() or not any(folder.iterdir()))):
+        remedy = f"choose another folder by {option}" if option else "remove or rename it"
+        raise AnatomarkError(f"{folder} exists and is no {kind} (no {mark}); {remedy}")
+
+
 @contextmanager
-def replaced_folder(folder: Path, *, mark: str, kind: str) -> Iterator[Path]:
+def replaced_folder(folder: Path, *, mark: str, kind: str, option: str | None = None) -> Iterator[Path]:
     """Gives an empty folder to fill, which takes the place of ``folder`` when the block ends without an error.
 
     An error leaves what was there. What a process that was killed left is cleared up first: its unfinished folder is
@@ -22,17 +39,13 @@ def replaced_folder(folder: Path, *, mark: str, kind: str) -> Iterator[Path]:
     same folder at once.
 
     Args:
-        folder: folder to write.
-        mark: the file that an earlier one of its kind holds.
-        kind: what such a folder is called, such as "report".
+        folder, mark, kind, option: as for :func:`check_replaceable`.
 
     Raises:
         AnatomarkError: ``folder`` exists and is neither empty nor of its kind.
     """
     _clear_up(folder)
-    # The folder is about to be deleted and written anew; that must never hit somebody's data.
-    if folder.exists() and not (folder.is_dir() and ((folder / mark).exists() or not any(folder.iterdir()))):
-        raise AnatomarkError(f"{folder} exists and is no {kind} (no {mark}); choose another folder or remove it")
+    check_replaceable(folder, mark=mark, kind=kind, option=option)
     folder.parent.mkdir(parents=True, exist_ok=True)
     unique = uuid4().hex[:8]
     fresh, old = (folder.with_name(f".{folder.name}.{state}-{unique}") for state in ("new", "old"))

@@ -25,6 +25,7 @@ class RunInfo(TypedDict):
         seed: seed of the evaluation.
         date: when, as text.
         version: version of this package.
+        note: what the reader must know of the runs; empty for nothing.
     """
 
     data_set: str
@@ -33,9 +34,10 @@ class RunInfo(TypedDict):
     seed: int
     date: str
     version: str
+    note: str
 
 
-def describe_evaluation(data_set: str, runs: list[str], seed: int) -> RunInfo:
+def describe_evaluation(data_set: str, runs: list[str], seed: int, *, note: str = "") -> RunInfo:
     """Describes an evaluation by this process: its command line, today's date and the version of the package."""
     return {
         "data_set": data_set,
@@ -44,6 +46,7 @@ def describe_evaluation(data_set: str, runs: list[str], seed: int) -> RunInfo:
         "seed": seed,
         "date": date.today().isoformat(),
         "version": version("anatomark"),
+        "note": note,
     }
 
 

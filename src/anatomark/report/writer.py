@@ -18,12 +18,12 @@ from rich.text import Text
 
 from anatomark.report.curves import draw_training_curves
 from anatomark.report.dashboards import log_picture, log_table
-from anatomark.report.folders import replaced_folder
+from anatomark.report.folders import check_replaceable, replaced_folder
 from anatomark.report.page import RunInfo, render_page
 from anatomark.report.tables import check_table, csv_text, lay_out
 from anatomark.types import AnatomarkError, Report, Table
 
-_PAGE = "index.html"
+_PAGE, _KIND = "index.html", "report"
 _INSIDE = re.compile(r"(?!\.)[^/\\:\x00-\x1f]+(/(?!\.)[^/\\:\x00-\x1f]+)*")
 
 
@@ -59,12 +59,21 @@ def write_reports(
     _refuse_same_names([*files, *(report.files for report in reports), {_PAGE: ""}])
     curves = None if training_curves is None else draw_training_curves(training_curves)
     page = render_page(reports, files, title=title, run_info=run_info, training_curves=curves)
-    with replaced_folder(folder, mark=_PAGE, kind="report") as fresh:
+    with replaced_folder(folder, mark=_PAGE, kind=_KIND) as fresh:
         groups = [*files, *(report.files for report in reports), {_PAGE: page}]
         for name, text in (item for group in groups for item in group.items()):
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             (fresh / name).write_text(text, encoding="utf-8")
     return folder / _PAGE
+
+
+def check_report_folder(folder: Path) -> None:
+    """Refuses a folder in which :func:`write_reports` could not write, before anything is measured.
+
+    Raises:
+        AnatomarkError: it holds something else than an earlier report.
+    """
+    check_replaceable(folder, mark=_PAGE, kind=_KIND)
 
 
 def name_data_set(report: Report, data_set: str) -> Report:

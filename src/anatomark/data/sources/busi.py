@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from anatomark.data.frames import FrameRecord, read_image
+from anatomark.data.frames import FrameRecord
+from anatomark.data.pixels import read_image
 from anatomark.data.sources.masks import bounding_box
 from anatomark.types import AnatomarkError, require
 

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Bool, UInt8
 
 from anatomark.data.frame_masks import MaskFile
-from anatomark.data.frames import FrameRecord, Mask, read_grey, read_image
+from anatomark.data.frames import FrameRecord, Mask, read_grey
+from anatomark.data.pixels import read_image
 from anatomark.data.sources.masks import bounding_box, head_ellipse
 from anatomark.data.sources.simulated_gaze import SimulatedGaze
 from anatomark.types import AnatomarkError, require

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from anatomark.data.frame_masks import EllipseMask
-from anatomark.data.frames import FrameRecord, read_image
+from anatomark.data.frames import FrameRecord
+from anatomark.data.pixels import read_image
 from anatomark.data.sources.masks import head_ellipse
 from anatomark.types import AnatomarkError, require
 

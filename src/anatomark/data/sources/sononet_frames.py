@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from anatomark.data.frames import FrameRecord, image_size
+from anatomark.data.frames import FrameRecord
+from anatomark.data.pixels import image_size
 from anatomark.types import AnatomarkError, require
 
 CLASS_OF = {
