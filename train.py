@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 
 from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
+from anatomark.finished import mark_finished, mark_started
 from anatomark.instantiation import EXECUTION_WHITELIST, instantiate, instantiate_all, instantiate_trained, make_trainer
-from anatomark.multirun import finished_earlier, mark_finished, mark_started
+from anatomark.multirun import finished_earlier
 from anatomark.resuming import find_job, find_run, prepare_folder
 from anatomark.runs import describe_config, display_path, find_checkpoint, load_weights, save_config
 from anatomark.subjects import check_subjects, record_subjects

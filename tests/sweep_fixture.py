@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from anatomark.multirun import mark_finished
+from anatomark.finished import mark_finished
 from anatomark.runs import save_config
 
 GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"

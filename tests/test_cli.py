@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anatomark.cli import user_message
+from anatomark.cli import user_message, with_saved_choices
 from anatomark.errors import AnatomarkError
 from commands import ROOT, Commands, Ended, small
 from refused import assert_refused, contents
@@ -97,8 +97,8 @@ def test_evaluation_refuses(commands: Commands, run: Path, words: list[str], par
 @pytest.mark.parametrize(
     ("word", "remedy"),
     [
-        ("data=[", "\"input='/tmp/Patient (1)'\""),
-        ("run=[größe,b]", "\"input='/tmp/Patient (1)'\""),
+        ("data=[", "\"data=['Patient (1)',b]\""),
+        ("run=[größe,b]", "\"run=['Patient (1)',b]\""),
         ("data.root", "no key=value"),
         ("data.root='a", "\"data.root='a'\""),
         ("run=/tmp/größe", "\"run='/tmp/größe'\""),
@@ -116,6 +116,20 @@ def test_a_run_may_have_any_name(commands: Commands, run: Path, name: str) -> No
     run.rename(commands.folder / name)
     word = f"run={name}" if name[0].isdecimal() else "run='" + name.replace("'", "\\'") + "'"
     assert_refused(commands("evaluate.py", word), f"{name}/checkpoints holds no checkpoint")
+
+
+@pytest.mark.parametrize("word", ["run=[2026.10]", "run=[a,777]", "run=777,888", "run=[a,1e3],[b]"])
+def test_names_like_numbers_are_quoted_among_others(commands: Commands, word: str) -> None:
+    assert_refused(commands("evaluate.py", word), f"{word}: quote every name", "['2026.10',b]")
+
+
+@pytest.mark.parametrize("word", [r"run=['O\'Brien','777']", r"run='O\'Brien','b'", r"run=['O\'Brien',a],[c,d]"])
+def test_the_first_of_several_runs_brings_its_choices(
+    commands: Commands, run: Path, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.rename(commands.folder / "O'Brien")
+    monkeypatch.chdir(commands.folder)
+    assert any(added.startswith("model=") for added in with_saved_choices([word]))
 
 
 def test_unknown_flag_exits_with_2(commands: Commands) -> None:

@@ -7,18 +7,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from anatomark.errors import AnatomarkError
-from anatomark.multirun import (
-    JobRecord,
-    Result,
-    ended_jobs,
-    expand_runs,
-    finished_earlier,
-    load_configs,
-    mark_finished,
-    mark_started,
-    read_job,
-    record_job,
-)
+from anatomark.finished import Result, mark_finished, mark_started
+from anatomark.multirun import JobRecord, ended_jobs, expand_runs, finished_earlier, load_configs, read_job, record_job
 from anatomark.runs import save_config
 
 CHOICES = {"model": "saliency"}

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from anatomark.errors import AnatomarkError
-from anatomark.multirun import mark_finished
+from anatomark.finished import mark_finished
 from anatomark.resuming import find_job, last_checkpoint, prepare_folder
 from anatomark.runs import save_config
 

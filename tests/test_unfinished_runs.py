@@ -4,13 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from anatomark.finished import mark_finished
 from commands import Commands
 from refused import assert_refused
 
 
-@pytest.fixture
-def stopped(run: Path) -> Path:
+@pytest.fixture(params=["stopped", "pruned"])
+def stopped(run: Path, request: pytest.FixtureRequest) -> Path:
     (run / "result.json").unlink()
+    if request.param == "pruned":
+        mark_finished(run, 0.5, pruned=True)
     return run
 
 

@@ -1,4 +1,4 @@
-"""The command line of train.py and evaluate.py: errors as one line, and runs that bring their own configuration.
+"""The command line: errors as one line, names of files and folders, and runs that bring their own configuration.
 
 Imports nothing heavy, so that ``--help`` answers at once.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -23,6 +24,7 @@ from anatomark.errors import AnatomarkError
 from anatomark.files import RUN_DIR, describe_disk_error
 from anatomark.instantiation import register_resolvers
 from anatomark.multirun import expand_runs
+from anatomark.quoting import hydra_word
 from anatomark.runs import choice_word, display_path, load_config
 
 log = logging.getLogger(__name__)
@@ -116,10 +118,27 @@ def with_saved_choices(words: Sequence[str]) -> list[str]:
 
 
 def _as_name(word: str) -> str:
-    """Quotes a value that Hydra would make a number of: a folder may be called 777."""
-    (parsed,) = OverridesParser.create().parse_overrides([word])
+    """Quotes a value that Hydra would make a number of: a folder may be called 777.
+
+    Raises:
+        AnatomarkError: such a value stands among others.
+        OverrideParseException: the word cannot be parsed.
+    """
+    parsed = _parse(word).value()
     key, value = word.split("=", 1)
-    return f"{key}='{value}'" if isinstance(parsed.value(), int | float) else word
+    if isinstance(parsed, int | float):
+        return hydra_word(key, value)
+    choices = parsed.list if isinstance(parsed, ChoiceSweep) else [parsed]
+    if any(
+        isinstance(one, int | float) for choice in choices for one in (choice if isinstance(choice, list) else [choice])
+    ):
+        raise AnatomarkError(f"{word}: quote every name that looks like a number, such as \"{key}=['2026.10',b]\"")
+    return word
+
+
+def _parse(word: str) -> Override:
+    (parsed,) = OverridesParser.create().parse_overrides([word])
+    return parsed
 
 
 def named_path(cfg: DictConfig, key: str) -> Path | None:
@@ -136,9 +155,9 @@ def named_path(cfg: DictConfig, key: str) -> Path | None:
 
 def _first_value(word: str) -> str | None:
     """The first element of a word's list or sweep, or its only value; None for nothing."""
-    (parsed,) = OverridesParser.create().parse_overrides([word])
-    if parsed.is_discrete_sweep():
-        return next(parsed.sweep_string_iterator()).strip(_QUOTES)
+    parsed = _parse(word)
+    if parsed.is_choice_sweep():
+        return _first_value(f"run={next(parsed.sweep_string_iterator())}")
     value = parsed.value()
     values = value if isinstance(value, list) else [value]
     return None if not values or values[0] is None else str(values[0])
@@ -175,8 +194,7 @@ def _how_to_quote(word: str) -> str:
     if not equals:
         return f"{word} is no key=value; see --help"
     # Quotes around a whole list would make a name of it.
-    name = value.strip(_QUOTES).replace("'", "\\'")
-    example = "input='/tmp/Patient (1)'" if value.startswith(("[", "{")) else f"{key}='{name}'"
+    example = f"{key}=['Patient (1)',b]" if value.startswith(("[", "{")) else hydra_word(key, value.strip(_QUOTES))
     return (
         f"{word} cannot be read; a value with brackets, commas, '=' or letters other than a to z needs quotes inside"
         f' double ones, such as "{example}"'

@@ -105,7 +105,7 @@ def trainer_errors() -> Iterator[None]:
     """Says which group the options belong to that Lightning refuses, and what to do where a device is missing.
 
     Raises:
-        AnatomarkError: Lightning refuses an option.
+        AnatomarkError: Lightning refuses an option, or a device fails to start.
     """
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 

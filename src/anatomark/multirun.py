@@ -10,23 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from anatomark.errors import AnatomarkError
 from anatomark.files import write_whole
-from anatomark.finished import RESULT, is_finished
+from anatomark.finished import Result, is_finished, read_result
 from anatomark.runs import choice_word, describe_config, display_path, load_config, merge_overrides
 
 _JOB, _MULTIRUN = "job.json", "multirun.yaml"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What ``result.json`` says, which a run folder holds once its training is done.
-
-    Attributes:
-        objective: the metric that sweeps optimise.
-        pruned: whether the study of a sweep ended the training early.
-    """
-
-    objective: float | None
-    pruned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,18 +91,6 @@ def _job_order(run: Path) -> tuple[Any, ...]:
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in run.parts)
 
 
-def mark_started(folder: Path) -> None:
-    """Forgets that an earlier training in this folder was finished."""
-    (folder / RESULT).unlink(missing_ok=True)
-
-
-def mark_finished(folder: Path, objective: float | None, *, pruned: bool = False) -> Result:
-    """Writes ``result.json``."""
-    result = Result(objective=objective, pruned=pruned)
-    write_whole(folder / RESULT, json.dumps(asdict(result)) + "\n")
-    return result
-
-
 def finished_earlier(folder: Path, cfg: DictConfig, choices: Mapping[str, Any]) -> Result | None:
     """The result of a run that an earlier, interrupted multirun finished in this folder; None where there is none.
 
@@ -154,21 +129,6 @@ def differing_keys(folder: Path, cfg: DictConfig, choices: Mapping[str, Any]) ->
 
 def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
-
-
-def read_result(folder: Path) -> Result | None:
-    """Reads ``result.json``; None where the run did not finish.
-
-    Raises:
-        AnatomarkError: the file is damaged.
-    """
-    path = folder / RESULT
-    if not path.is_file():
-        return None
-    try:
-        return Result(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise AnatomarkError(f"{path} is damaged; remove it to train the run again") from error
 
 
 def record_job(folder: Path, job: JobRecord) -> None:

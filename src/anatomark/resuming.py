@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 
 from anatomark.errors import AnatomarkError
 from anatomark.files import UNFINISHED, whole_file
-from anatomark.multirun import differing_keys, read_result
+from anatomark.finished import read_result
+from anatomark.multirun import differing_keys
 from anatomark.runs import display_path, find_checkpoint, load_config, merge_overrides, read_checkpoint
 
 log = logging.getLogger(__name__)

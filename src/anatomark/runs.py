@@ -22,7 +22,7 @@ from yaml import YAMLError
 
 from anatomark.errors import AnatomarkError
 from anatomark.files import write_whole
-from anatomark.finished import finish_command, is_finished
+from anatomark.finished import finish_command, is_fully_trained
 from anatomark.instantiation import instantiate, instantiate_trained
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def load_model(cfg: DictConfig, folder: Path, checkpoint: str | None) -> Any:
     torch.manual_seed(cfg.seed)  # for weights that no file sets
     if checkpoint is None:
         return instantiate(cfg.model)
-    if not is_finished(folder):
+    if not is_fully_trained(folder):
         command = finish_command([folder])
         log.warning("%s did not finish its training; finish it by: %s", display_path(folder), command)
     model = instantiate_trained(cfg.model)

@@ -17,7 +17,7 @@ from anatomark.collecting.ranking import rank
 from anatomark.collecting.report import collect_sweep, make_report
 from anatomark.collecting.trials import with_trials
 from anatomark.errors import AnatomarkError
-from anatomark.multirun import mark_finished
+from anatomark.finished import mark_finished
 from sweep_fixture import config, saliency_report, write_failure, write_job, write_multirun, write_report
 
 STUDY = "anatomark.sweeps.sweeper.StudySweeper"

@@ -256,12 +256,21 @@ def test_a_folder_is_searched_with_all_below_it(tmp_path: Path) -> None:
     write_dicom(tmp_path / "study" / "DICOMDIR", STACK)
     write_image(hidden / "b.png", GREY)
     assert find_media(tmp_path) == sorted(found)
+    (tmp_path / "linked").symlink_to(series)
+    assert find_media(tmp_path) == sorted([*found, tmp_path / "linked" / "IM_0001"])
     assert list(name_media(found, tmp_path).values()) == ["a", "study/a", "study/series/IM_0001"]
+
+
+def test_a_folder_that_links_to_itself_is_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", GREY)
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert f"{tmp_path / 'again'} leads back" in refused(lambda: find_media(tmp_path))
 
 
 def test_names_tell_files_apart() -> None:
     root = Path("scans")
     names = name_media([root / "a.png", root / "A.dcm", root / "b.mp4", root / "b" / "a.png"], root)
     assert list(names.values()) == ["a.png", "A.dcm", "b", "b/a"]
+    assert name_media([root / "c.jpg", root / "c.png" / "d.png"], root)[root / "c.jpg"] == "c.jpg"
     names = name_media([root / "c.png", root / "c.jpg", root / "c.png.png"], root)
     assert list(names.values()) == ["c.png", "c.jpg", "c.png.png"]

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from anatomark.errors import AnatomarkError
 from anatomark.evaluation.rows import Part, Row, as_built, group_rows, unfinished_runs
+from anatomark.finished import mark_finished
 
 
 def grouped(*runs: dict[str, Any]) -> list[Row]:
@@ -82,7 +83,7 @@ def test_a_model_as_built_has_no_checkpoint() -> None:
 def part(folder: Path, *, finished: bool, checkpoint: str | None = "last") -> Part:
     folder.mkdir()
     if finished:
-        (folder / "result.json").touch()
+        mark_finished(folder, None)
     return Part(folder=folder, config=OmegaConf.create({"data": {}}), checkpoint=checkpoint)
 
 

@@ -16,8 +16,8 @@ from omegaconf import DictConfig
 
 from anatomark.cli import job_errors, run_command
 from anatomark.errors import AnatomarkError
+from anatomark.finished import mark_finished, read_result
 from anatomark.instantiation import EXECUTION_WHITELIST
-from anatomark.multirun import mark_finished, read_result
 from anatomark.sweeps.jobs import prepare_sweep, trial_callbacks
 
 

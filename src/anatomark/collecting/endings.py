@@ -12,7 +12,8 @@ from hydra.errors import HydraException
 
 from anatomark.collecting.plan import parse_words
 from anatomark.errors import AnatomarkError
-from anatomark.multirun import read_job, read_result
+from anatomark.finished import read_result
+from anatomark.multirun import read_job
 
 Status = Literal["finished", "pruned", "failed", "unfinished"]
 TRAINED: tuple[Status, ...] = ("finished", "pruned")

@@ -196,7 +196,7 @@ def check_batch_size(batch_size: Any) -> None:
     Raises:
         AnatomarkError: it is none.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
         raise AnatomarkError(f"data.batch_size is {batch_size}; it must be a whole number of at least 1")
 
 

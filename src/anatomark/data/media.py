@@ -4,10 +4,11 @@ Images are PNG, JPEG, BMP and TIFF (all pages), DICOM files single and multi-fra
 file may lack a suffix, as on many a scanner's disc.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NoReturn, Protocol, runtime_checkable
 
 import imageio.v3 as iio
 from PIL import Image
@@ -72,15 +73,16 @@ class ImageFile:
 def find_media(source: Path) -> list[Path]:
     """The files that an input names, in order: itself, or the images, DICOM files and videos of a folder.
 
-    A folder is searched with all below it. What is hidden, files of other kinds, such as tables, and DICOM directories
-    are left out.
+    A folder is searched with all below it, linked folders included. What is hidden, files of other kinds, such as
+    tables, and DICOM directories are left out.
 
     Raises:
-        AnatomarkError: the input does not exist, is of another kind, or is a folder without any.
+        AnatomarkError: the input does not exist, is of another kind, or is a folder without any or whose links go in
+            circles.
+        OSError: a folder cannot be read.
     """
     if source.is_dir():
-        paths = sorted(path for path in source.rglob("*") if not _is_hidden(path.relative_to(source)))
-        found = [path for path in paths if _is_media(path)]
+        found = sorted(path for path in _visible_files(source) if _is_media(path))
         if not found:
             raise AnatomarkError(f"{source} holds no frames; give a folder with {KNOWN}")
         return found
@@ -104,9 +106,11 @@ def open_media(path: Path) -> Media:
 
 
 def name_media(paths: Sequence[Path], root: Path) -> dict[Path, str]:
-    """A name for each file that can begin the path of a file: its path below ``root`` without the suffix, or with it
-    where another file has the same without, or is called so."""
+    """A name for each file that can begin the path of a picture: its path below ``root`` without the suffix, or with it
+    where another file has the same without, is called so, or a folder is called as the picture would be."""
     taken = Counter(name for path in paths for name in {_folded(path), _folded(path.with_suffix(""))})
+    folders = {folder for path in paths for folder in path.parents}
+    taken.update(_folded(folder.with_suffix("")) for folder in folders if folder.suffix.lower() == ".png")
     names = {}
     for path in paths:
         alone = taken[_folded(path.with_suffix(""))] == 1
@@ -119,8 +123,17 @@ def _folded(path: Path) -> str:
     return str(path).lower()
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _visible_files(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=_raise):
+        here = Path(folder)
+        if here != root and here.resolve() in (above.resolve() for above in here.parents):
+            raise AnatomarkError(f"{here} leads back to a folder that holds it; remove the link")
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (here / name for name in files if not name.startswith("."))
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _is_media(path: Path) -> bool:

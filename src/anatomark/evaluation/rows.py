@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from anatomark.errors import AnatomarkError
-from anatomark.finished import finish_command, is_finished
+from anatomark.finished import finish_command, is_fully_trained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ class Part:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether its weights are those of a training that did not finish."""
-        return self.checkpoint is not None and not is_finished(self.folder)
+        """Whether its weights are those of a training that did not finish, or was pruned."""
+        return self.checkpoint is not None and not is_fully_trained(self.folder)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,8 @@ def largest_boxes(maps: Float[Tensor, "b h w"], thresholds: Float[Tensor, "b t"]
         AnatomarkError: a map nowhere reaches a threshold.
     """
     require_reached(maps, thresholds)
+    if not len(maps):
+        return maps.new_zeros(0, thresholds.shape[1], 4)
     ascending, order = thresholds.sort(dim=1)
     n_maps = max(1, _PIXELS_AT_ONCE // maps[0].numel())
     values, levels = maps.cpu().numpy(), ascending.cpu().numpy()

@@ -126,7 +126,7 @@ class Output:
         drawn = _draw(pixels, finding)
         name = self._layout.names[media.path]
         if self._overlays is not None:
-            # The folder of a file with several frames has its full name, which no picture and no folder has.
+            # The folder of a file with several frames has its full name, which no picture has.
             path = self._overlays / (f"{name}.png" if media.n_frames == 1 else f"{where[0]}/{number:06d}.png")
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(drawn).save(path, compress_level=1)

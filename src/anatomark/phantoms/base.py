@@ -23,9 +23,6 @@ from anatomark.data.frames_writer import RawFrame, write_frames
 from anatomark.data.gaze import GazeFilter, ScreenGeometry
 from anatomark.types import AnatomarkError
 
-FORMAT_VERSION = 1
-"""Raised whenever the same parameters would give other files."""
-
 MARKER = "phantom.json"
 
 Part = TypeVar("Part")
@@ -47,6 +44,8 @@ class PhantomOnDisk(ABC, Generic[Part, Record]):
     """
 
     name: str
+    format_version: int = 1
+    """Raised whenever the same parameters would give other files."""
 
     def __init__(self, root: str | Path, *, n_subjects: int, seed: int, workers: int | None) -> None:
         self.root = Path(root)
@@ -94,7 +93,7 @@ class PhantomOnDisk(ABC, Generic[Part, Record]):
 
     def description(self) -> dict[str, Any]:
         """Content of ``phantom.json``."""
-        made_from = {"phantom": self.name, "format_version": FORMAT_VERSION, "parameters": self.parameters()}
+        made_from = {"phantom": self.name, "format_version": self.format_version, "parameters": self.parameters()}
         text = json.dumps(made_from, sort_keys=True)
         return {**json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 

@@ -59,6 +59,7 @@ class FetalRegionsPhantom(Phantom):
     """
 
     name = "fetal_regions phantom"
+    format_version = 2
 
     def __init__(
         self,

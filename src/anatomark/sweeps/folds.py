@@ -11,7 +11,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from anatomark.errors import AnatomarkError
-from anatomark.multirun import mark_finished
+from anatomark.finished import mark_finished
 from anatomark.runs import display_path
 from anatomark.sweeps.study import is_hopeless
 from anatomark.sweeps.trials import Ending, objective_of

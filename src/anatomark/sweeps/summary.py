@@ -11,7 +11,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from anatomark.cli import user_message
-from anatomark.multirun import JobRecord, ended_jobs, read_result, record_job
+from anatomark.finished import read_result
+from anatomark.multirun import JobRecord, ended_jobs, record_job
 from anatomark.runs import display_path
 
 log = logging.getLogger("anatomark")
