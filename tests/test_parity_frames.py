@@ -74,7 +74,7 @@ def test_frames_without_a_size_are_refused(tmp_path: Path) -> None:
         read_parity_frames(folder_of(tmp_path / "gone", step("Standardise")))
 
 
-def test_with_data_frames_are_spread_over_the_test_frames(frames: Path) -> None:
+def test_with_data_frames_are_spread_over_the_test_frames(frames: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = folder_of(frames, step("Spatial", steps=[step("Fit", height=64, width=96)]))
     images, origin = read_parity_frames(cfg)
     assert origin == "test"
@@ -83,6 +83,11 @@ def test_with_data_frames_are_spread_over_the_test_frames(frames: Path) -> None:
     dataset = datamodule.evaluation_dataset(["test"])
     assert len(images) == len(dataset) <= 8
     assert all(torch.equal(image, dataset[index]["image"]) for index, image in enumerate(images))
+    monkeypatch.setattr("anatomark.parity_frames.N_FRAMES", 2)
+    assert len(dataset) > 2
+    first, last = read_parity_frames(cfg).images
+    assert torch.equal(first, dataset[0]["image"])
+    assert torch.equal(last, dataset[len(dataset) - 1]["image"])
 
 
 def test_a_phantom_is_never_written_nor_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
