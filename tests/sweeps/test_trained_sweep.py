@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 import yaml
 
-from anatomark import multirun
+from anatomark import finished
 from anatomark.models.saliency import SaliencyModel
 from commands import Commands, small
 
@@ -90,7 +90,7 @@ def test_a_pruned_training_that_is_killed_at_its_end_stays_pruned(
     words = [*small(frames), "hydra.sweep.dir=runs/sweep", "hydra.sweeper.n_trials=1", "epochs=4", *hopeless]
     words += ["+sweep.pruner.n_warmup_steps=1"]
     with pytest.MonkeyPatch.context() as patch:
-        kill(patch, multirun, "mark_finished", lambda folder: True)
+        kill(patch, finished, "mark_finished", lambda folder: True)
         with pytest.raises(Killed):
             commands("train.py", "-m", "sweep=optuna", *words)
     sweep = commands.folder / "runs" / "sweep"
