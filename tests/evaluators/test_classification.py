@@ -1,49 +1,16 @@
 """The classification evaluator against scikit-learn."""
 
 import json
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
+from classification_stream import CLASSES, arrays, evaluate, make_stream
 from scipy.special import softmax
 from sklearn import metrics as sk
 
-from anatomark.evaluators.classification import ClassificationEvaluator
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
-from anatomark.types import AnatomarkError, Prediction, Report, Sample
-
-CLASSES = ("background", "plane", "other")
-
-
-def make_stream(
-    n: int, *, run: str = "r", seed: int = 0, n_classes: int = 3, subjects: Sequence[str] = ("a", "b", "c")
-) -> list[tuple[Sample, Prediction]]:
-    rng = torch.Generator().manual_seed(seed)
-    stream = []
-    for i in range(n):
-        label = int(torch.randint(n_classes, (1,), generator=rng))
-        logits = torch.randn(n_classes, generator=rng)
-        logits[label] += 1
-        key = f"{run}{i:03d}"
-        sample = Sample(
-            key=key,
-            subject=subjects[i % len(subjects)],
-            image=torch.zeros(1, 8, 8),
-            spacing_mm=torch.ones(2),
-            split="test",
-            label=label,
-        )
-        stream.append((sample, Prediction(key=key, maps=torch.zeros(1, 2, 2), logits=logits, run=run)))
-    return stream
-
-
-def arrays(stream: list[tuple[Sample, Prediction]]) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([s["label"] for s, _ in stream]), np.stack([p["logits"].numpy() for _, p in stream])
-
-
-def evaluate(stream: list[tuple[Sample, Prediction]], **settings: object) -> Report:
-    return ClassificationEvaluator(**({"classes": CLASSES} | settings))(iter(stream))  # type: ignore[arg-type]
+from anatomark.types import AnatomarkError, Prediction, Sample
 
 
 def test_numbers_equal_scikit_learn() -> None:
@@ -145,28 +112,6 @@ def test_folds_are_scored_alone_and_pooled() -> None:
     assert "fold_mean" not in alone[0]
 
 
-def test_the_counts_of_subjects_add_up() -> None:
-    stream = make_stream(80)
-    values = evaluate(stream, positive="plane").values
-    label, logits = arrays(stream)
-    truth, called = label == 1, logits.argmax(1) == 1
-    for i, subject in enumerate("abc"):
-        tn, fp, fn, tp = sk.confusion_matrix(truth[i::3], called[i::3]).ravel()
-        found = values["subjects"][subject]
-        assert found == {
-            "n": len(truth[i::3]),
-            "correct": int((label == logits.argmax(1))[i::3].sum()),
-            "classes": {
-                name: {"n": (label[i::3] == k).sum(), "correct": ((label == k) & (logits.argmax(1) == k))[i::3].sum()}
-                for k, name in enumerate(CLASSES)
-            },
-            "tp": tp,
-            "fp": fp,
-            "fn": fn,
-            "tn": tn,
-        }
-
-
 def test_wrong_frames_are_listed_the_surest_first() -> None:
     stream = make_stream(60)
     label, logits = arrays(stream)
@@ -263,40 +208,3 @@ def test_an_unknown_score_is_refused() -> None:
     # Under the tests beartype looks first.
     with pytest.raises((AnatomarkError, TypeError), match="score"):
         evaluate([], score="logit")
-
-
-def test_many_subjects_are_counted_at_once_and_each_rightly() -> None:
-    names = [f"s{number % 37}" for number in range(40)]
-    stream = make_stream(400, subjects=names)
-    subjects = evaluate(stream, positive="plane").values["subjects"]
-    assert list(subjects) == list(dict.fromkeys(names))
-    label, logits = arrays(stream)
-    predicted = logits.argmax(1)
-    of = np.array([sample["subject"] for sample, _ in stream])
-    for name, found in subjects.items():
-        counts = sk.confusion_matrix(label[of == name], predicted[of == name], labels=range(3))
-        assert (found["n"], found["correct"]) == (counts.sum(), counts.trace())
-        assert [(c["n"], c["correct"]) for c in found["classes"].values()] == [
-            (counts[i].sum(), counts[i, i]) for i in range(3)
-        ]
-        assert [found[key] for key in ("tp", "fp", "fn", "tn")] == [
-            counts[1, 1],
-            counts[:, 1].sum() - counts[1, 1],
-            counts[1].sum() - counts[1, 1],
-            counts.sum() - counts[1].sum() - counts[:, 1].sum() + counts[1, 1],
-        ]
-
-
-def test_time_does_not_grow_with_frames_times_subjects() -> None:
-    n_looks = 0
-
-    class Name(str):
-        def __eq__(self, other: object) -> bool:
-            nonlocal n_looks
-            n_looks += 1
-            return str.__eq__(self, other)
-
-        __hash__ = str.__hash__
-
-    evaluate(make_stream(400, subjects=[Name(f"s{number}") for number in range(100)]))
-    assert n_looks < 400 * 100 / 4
