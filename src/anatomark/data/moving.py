@@ -1,6 +1,7 @@
 """Everything in a sample moves with its image: maps, gaze, points, boxes, ellipse and sector."""
 
 import math
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -45,7 +46,7 @@ def move(sample: Sample, matrix: Float[Tensor, "2 3"], size: Size) -> Sample:
     if "points" in sample:
         moved["points"] = {name: _move_points(xy[None], matrix)[0] for name, xy in sample["points"].items()}
     if "boxes" in sample:
-        moved["boxes"] = {name: move_box(box, matrix) for name, box in sample["boxes"].items()}
+        moved["boxes"] = _move_all(sample["boxes"], matrix)
     if "ellipse" in sample:
         moved["ellipse"] = transform_ellipse(sample["ellipse"], matrix)
     if "frustum" in sample:
@@ -70,14 +71,36 @@ def _move_spacing(spacing_mm: Float[Tensor, "2"], matrix: Float[Tensor, "2 3"]) 
     return moved
 
 
-def _move_points(xy: Float[Tensor, "n 2"], matrix: Float[Tensor, "2 3"]) -> Float[Tensor, "n 2"]:
+def _move_points(xy: Float[Tensor, "*k n 2"], matrix: Float[Tensor, "2 3"]) -> Float[Tensor, "*k n 2"]:
     return apply_transform(matrix, xy.double()).to(xy.dtype)
 
 
-def move_box(box: Float[Tensor, "4"], matrix: Float[Tensor, "2 3"]) -> Float[Tensor, "4"]:
-    """The upright box around a box that an affine map has moved."""
-    corners = _move_points(box[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2), matrix)
-    return torch.cat([corners.amin(0), corners.amax(0)])
+def move_boxes(boxes: Float[Tensor, "*n 4"], matrix: Float[Tensor, "2 3"]) -> Float[Tensor, "*n 4"]:
+    """The upright boxes around boxes that an affine map has moved."""
+    corners = _move_points(boxes[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*boxes.shape[:-1], 4, 2), matrix)
+    return torch.cat([corners.amin(-2), corners.amax(-2)], dim=-1)
+
+
+class MovedBoxes(Mapping[str, Float[Tensor, "4"]]):
+    """Boxes as an affine map moves them, each when it is asked for: most steps ask for none."""
+
+    def __init__(self, boxes: Mapping[str, Float[Tensor, "4"]], matrix: Float[Tensor, "2 3"]) -> None:
+        self._boxes = boxes
+        self._matrix = matrix
+
+    def __getitem__(self, name: str) -> Float[Tensor, "4"]:
+        return move_boxes(self._boxes[name], self._matrix)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._boxes)
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+
+def _move_all(boxes: Mapping[str, Float[Tensor, "4"]], matrix: Float[Tensor, "2 3"]) -> dict[str, Float[Tensor, "4"]]:
+    """All boxes at once: one by one they take as long as the image."""
+    return dict(zip(boxes, move_boxes(torch.stack([*boxes.values()]), matrix), strict=True)) if boxes else {}
 
 
 def _move_frustum(frustum: Frustum, matrix: Float[Tensor, "2 3"]) -> Frustum:
@@ -122,7 +145,7 @@ def _seen(size: Size, matrix: Float[Tensor, "2 3"], result: Size) -> tuple[int, 
     if abs(float(matrix[0, 1])) + abs(float(matrix[1, 0])) > ROUNDING_PX:
         return whole
     shown = torch.tensor([0, 0, result[1], result[0]], dtype=torch.float64) - 0.5
-    edges = move_box(shown, invert(matrix)) + 0.5
+    edges = move_boxes(shown, invert(matrix)) + 0.5
     if (edges - edges.round()).abs().max() > ROUNDING_PX:
         return whole
     left, top, right, bottom = (int(edge) for edge in edges.round())

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from anatomark.data.moving import Size, move, move_box
+from anatomark.data.moving import MovedBoxes, Size, move
 from anatomark.geometry.similarity import apply_transform, compose, flip_matrix
 from anatomark.geometry.warp import centred_similarity
 from anatomark.types import AnatomarkError, Sample
@@ -67,7 +67,7 @@ class Spatial:
         fixations = sample["fixations"][:, :2].double() if "fixations" in sample else torch.empty(0, 2).double()
         matrix = torch.eye(2, 3, dtype=torch.float64)
         for step in self.steps:
-            boxes = {name: move_box(box, matrix) for name, box in sample.get("boxes", {}).items()}
+            boxes = MovedBoxes(sample.get("boxes", {}), matrix)
             gaze = apply_transform(matrix, fixations)
             proposal, size = step(View(key=sample["key"], size=size, gaze=gaze, boxes=boxes))
             matrix = compose(proposal, matrix)

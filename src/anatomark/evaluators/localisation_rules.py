@@ -65,16 +65,29 @@ class BoxRules:
             in_frame: the same maps where the boxes are wanted, such as brought back from polar frames; negative where
                 they say nothing.
         """
-        middle = median_and_highest(maps)
-        of_papers = (contrast_threshold(*middle), median_threshold(*middle), mean_threshold(maps))  # as in RULES
-        reached = _reached(torch.cat([*of_papers, fraction_thresholds(maps, self._fraction)], dim=1), in_frame)
+        reached = _reached(self._thresholds(maps), in_frame)
         return torch.cat([threshold_boxes(in_frame, reached), largest_boxes(in_frame, reached)], dim=1)
+
+    def headline_box(
+        self, maps: Float[Tensor, "b h w"], in_frame: Float[Tensor, "b height width"]
+    ) -> Float[Tensor, "b 4"]:
+        """The box by the rule that heads the report alone; arguments as :meth:`boxes`."""
+        largest, threshold = divmod(self.names.index(self.headline), len(self.names) // 2)
+        reached = _reached(self._thresholds(maps)[:, [threshold]], in_frame)
+        boxes: Tensor = (largest_boxes if largest else threshold_boxes)(in_frame, reached)
+        return boxes[:, 0]
 
     def fraction_boxes(
         self, maps: Float[Tensor, "b h w"], in_frame: Float[Tensor, "b height width"]
     ) -> Float[Tensor, "b t 4"]:
         """The box of the largest part above every fraction of a map's maximum; arguments as :meth:`boxes`."""
         return largest_boxes(in_frame, _reached(fraction_thresholds(maps, self.fractions), in_frame))
+
+    def _thresholds(self, maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b r"]:
+        """What the rules ask of every map, in the order of the first half of ``names``."""
+        middle = median_and_highest(maps)
+        of_papers = (contrast_threshold(*middle), median_threshold(*middle), mean_threshold(maps))  # as in RULES
+        return torch.cat([*of_papers, fraction_thresholds(maps, self._fraction)], dim=1)
 
 
 def _reached(thresholds: Float[Tensor, "b r"], in_frame: Float[Tensor, "b height width"]) -> Float[Tensor, "b r"]:

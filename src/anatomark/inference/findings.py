@@ -120,8 +120,7 @@ class FindingReader:
     def _box(self, whole: Float[Tensor, "h w"], back: WayBack) -> Float[Tensor, "4"]:
         stretched = stretch(whole[None])
         in_frame = back.map(stretched[0] - OUTSIDE)[None] + OUTSIDE
-        boxes: Tensor = self.rules.boxes(stretched, in_frame)
-        return boxes[0, self.rules.names.index(self.rules.headline)]
+        return self.rules.headline_box(stretched, in_frame)[0]
 
     def _peaks(self, sample: Sample, prediction: Prediction, back: WayBack) -> Iterator[Landmark]:
         maps = main_map(sample, prediction)[None].float()
