@@ -88,9 +88,11 @@ def test_records_are_marked_and_otherwise_unchanged_and_in_order():
 
 def test_given_split_is_kept():
     frames = [replace(f, split=("train", "test", "val")[int(f.subject[1:]) % 3]) for f in records(9)]
-    parts = split(frames, fold=3)
+    parts = split(frames)
     assert subjects(parts["test"]) == {"s01", "s04", "s07"}
     assert parts["train"] == [f for f in frames if f.split == "train"]
+    with pytest.raises(AnatomarkError, match=r"data.fold is 3, but frame 0_0 and others name their split"):
+        split(frames, fold=3)
 
 
 def test_given_split_for_some_frames_only_is_refused():

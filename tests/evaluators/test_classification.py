@@ -9,6 +9,7 @@ from classification_stream import CLASSES, arrays, evaluate, make_stream
 from scipy.special import softmax
 from sklearn import metrics as sk
 
+from anatomark.evaluators.classification import ClassificationEvaluator
 from anatomark.evaluators.landmark_frame import NOT_MEASURED
 from anatomark.types import AnatomarkError, Prediction, Sample
 
@@ -208,3 +209,10 @@ def test_an_unknown_score_is_refused() -> None:
     # Under the tests beartype looks first.
     with pytest.raises((AnatomarkError, TypeError), match="score"):
         evaluate([], score="logit")
+
+
+def test_first_of_two_classes_is_no_positive_one():
+    """Scores during training would be the other class's."""
+    with pytest.raises(AnatomarkError, match=r"is plane, the first of two.*=\[background,plane\]"):
+        ClassificationEvaluator(classes=["plane", "background"], positive="plane")
+    assert ClassificationEvaluator(classes=["plane", "background", "other"], positive="plane").positive == "plane"

@@ -1,5 +1,7 @@
 """Attention maps against a filtered fixation map and a pixel-by-pixel sum."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -85,19 +87,21 @@ def test_nothing_fixated_gives_zeros():
         assert not render(torch.zeros(2, 0, 3), size=SIZE, sigma=5.0).any()
 
 
-def test_fixation_off_the_image():
-    tail = render_density(torch.tensor([[[-8.0, 20.0, 100.0]]]), size=SIZE, sigma=5.0)
-    assert tail.sum() == pytest.approx(1, abs=1e-5)
-    assert tail[0, 20, 0] == tail.max()
+def test_fixation_off_the_image_adds_its_tail_to_others():
+    on, off = [40.0, 30.0, 100.0], [-8.0, 20.0, 100.0]
+    alone, both = (render_map(torch.tensor([rows]), size=SIZE, sigma=5.0)[0] for rows in ([on], [on, off]))
+    assert float(both[20, 0] - alone[20, 0]) == pytest.approx(math.exp(-0.5 * (8 / 5) ** 2), abs=1e-5)
 
 
-@pytest.mark.parametrize("distance", [60.0, 70.0, 72.0, 80.0, 1e4, 1e20])
-def test_vanishing_mass_stays_finite(distance):
-    far = torch.tensor([[[-distance, 20.0, 100.0]]])
+@pytest.mark.parametrize("x", [-0.6, -8.0, -60.0, -72.0, -1e20, SIZE[1] - 0.4])
+def test_frame_with_all_fixations_off_the_image_gets_zeros(x):
+    """The tail at the border, divided by its own maximum, would be full attention."""
+    beside, on = [[x, 20.0, 100.0], [30.0, -9.0, 100.0]], [[3.0, 4.0, 0.0], [30.0, 20.0, 100.0]]
     for render in (render_density, render_map):
-        got = render(far, size=SIZE, sigma=5.0)
-        assert torch.isfinite(got).all()
-        assert got.sum() == 0 or got.max() <= 1
+        got = render(torch.tensor([beside, on]), size=SIZE, sigma=5.0)
+        assert not got[0].any()
+        assert torch.equal(got[1], render(torch.tensor([on]), size=SIZE, sigma=5.0)[0])
+    assert render_map(torch.tensor([[[-0.5, 47.4, 100.0]]]), size=SIZE, sigma=5.0).any()
 
 
 def test_refuses_impossible_settings():

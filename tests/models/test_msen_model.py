@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from msen_training import SIDE, STRIDE, collate, make_model, make_samples
@@ -154,6 +155,16 @@ def test_without_adversarial_weight_there_is_no_second_phase(monkeypatch: pytest
     before = copy(trained.model.discriminator)
     trained.step(make_batch(), monkeypatch)
     assert changed(trained.model.discriminator, before) == set()
+
+
+@pytest.mark.parametrize(("epochs", "weight", "warned"), [(2, 0.1, True), (3, 0.1, False), (2, 0.0, False)])
+def test_training_without_an_adversarial_epoch_is_warned_of(
+    caplog: pytest.LogCaptureFixture, epochs: int, weight: float, warned: bool
+) -> None:
+    model = make_model(adversarial_weight=weight)
+    model.trainer = pl.Trainer(max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False)
+    model.on_fit_start()
+    assert ("all 2 epochs are pre-training" in caplog.text) == warned
 
 
 def test_mixed_precision_judges_with_the_discriminator_just_taught(monkeypatch: pytest.MonkeyPatch) -> None:

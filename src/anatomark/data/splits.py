@@ -55,6 +55,11 @@ def split_records(
         AnatomarkError: no such split exists.
     """
     if any(record.split is not None for record in records):
+        if fold:
+            raise AnatomarkError(
+                f"data.fold is {fold}, but frame {records[0].key} and others name their split, which makes every fold"
+                " the same; leave data.fold out, or remove the split column"
+            )
         return _given_split(records)
     if not 0 <= fold < n_folds:
         raise AnatomarkError(f"data.fold is {fold}; with data.n_folds={n_folds} it must be 0 to {n_folds - 1}")

@@ -124,7 +124,8 @@ def make_evaluators(cfg: DictConfig) -> dict[str, Any]:
     skipped = [name for name in cfg.get("skip_evaluators") or [] if name in named]
     if len(skipped) == len(named):
         reason = f"{', '.join(skipped)} cannot apply to {cfg.choices.model}" if skipped else "the data set names none"
-        raise AnatomarkError(f"nothing to evaluate: {reason}; add evaluator=[saliency], say")
+        other = "classification" if "saliency" in skipped else "saliency"
+        raise AnatomarkError(f"nothing to evaluate: {reason}; add evaluator=[{other}], say")
     if skipped:
         log.info("not evaluated, as it cannot apply to %s: %s", cfg.choices.model, ", ".join(skipped))
     return {name: instantiate(node) for name, node in named.items() if name not in skipped}

@@ -38,7 +38,7 @@ class ClassificationEvaluator:
     Args:
         classes: class names in the order of labels and logits.
         positive: the class whose precision, recall and F1 stand for the whole, such as the standard plane; None where
-            no class is special.
+            no class is special. Of two classes it is the second, as in training.
         exclude: classes that stay out of the averages over classes, such as the background, which Toussaint et al.
             (2018) train but leave out of their table. Their frames are classified and counted as all others.
         score: what makes a class's score of the logits: "softmax" for a network trained on exclusive classes, whose
@@ -47,8 +47,8 @@ class ClassificationEvaluator:
         n_misclassified: how many wrongly classified frames are listed, the surest first.
 
     Raises:
-        AnatomarkError: ``positive`` or an excluded one is no class, no class is left, two classes have one name, or
-            ``score`` is unknown.
+        AnatomarkError: ``positive`` is no class or the first of two, an excluded one is no class, no class is left, two
+            classes have one name, or ``score`` is unknown.
     """
 
     splits = ("test",)
@@ -66,6 +66,11 @@ class ClassificationEvaluator:
             raise AnatomarkError(f"`classes` is {list(classes)}; give every class its own name")
         if positive is not None and positive not in classes:
             raise AnatomarkError(f"`positive` is {positive}, which is no class; choose one of {', '.join(classes)}")
+        if positive is not None and len(classes) == 2 and positive != classes[1]:
+            raise AnatomarkError(
+                f"`positive` is {positive}, the first of two classes, but scores during training take the second for"
+                f" the positive one; train with data.classes=[{classes[1]},{positive}]"
+            )
         if unknown := sorted(set(exclude) - set(classes)):
             raise AnatomarkError(f"`exclude` names {unknown[0]}, which is no class; choose among {', '.join(classes)}")
         if exclude and set(exclude) == set(classes):

@@ -7,7 +7,7 @@ weighted, times the profiles along x. No image is ever filtered.
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from anatomark.types import AnatomarkError
@@ -26,7 +26,7 @@ def render_density(
     """Density of attention: a weighted sum of Gaussians that sums to 1 over the image.
 
     With ``stride`` > 1 each cell is the exact mean of its ``stride`` x ``stride`` pixels, then normalised.
-    A fixation off the image contributes the tail that reaches the image.
+    A fixation off the image contributes the tail that reaches it, beside others that are on it.
 
     Args:
         fixations: rows (x px, y px, duration ms); rows of zero duration are padding and carry no weight.
@@ -37,8 +37,8 @@ def render_density(
             (Droste et al. 2020); "equal" counts each once, as a binary fixation map does (Cai et al. 2018).
 
     Returns:
-        Densities of ``size[0] / stride`` x ``size[1] / stride`` cells; all zeros where nothing was fixated,
-        or so far from the image that no weight reaches it.
+        Densities of ``size[0] / stride`` x ``size[1] / stride`` cells; all zeros where nothing on the image was
+        fixated: a far tail, divided by its sum or maximum, would be as much attention as any.
 
     Raises:
         AnatomarkError: ``sigma`` is not positive or ``stride`` does not divide ``size``.
@@ -69,9 +69,17 @@ def _sum_of_gaussians(
         raise AnatomarkError(f"stride {stride} does not divide the image of {size[0]} x {size[1]} px (height x width)")
     x, y, duration = fixations.unbind(-1)
     weight = duration if weighting == "duration" else (duration > 0).to(duration)
+    weight = weight * _looked_at(fixations, size)[:, None]
     along_x = _profiles(x, size[1], sigma, stride)
     along_y = _profiles(y, size[0], sigma, stride) * weight[..., None]
     return along_y.mT @ along_x
+
+
+def _looked_at(fixations: Float[Tensor, "b n 3"], size: tuple[int, int]) -> Bool[Tensor, "b"]:
+    """Whether any fixation of a frame is on its image, pixels counted from edge to edge."""
+    x, y, duration = fixations.unbind(-1)
+    on_image = (x >= -0.5) & (x < size[1] - 0.5) & (y >= -0.5) & (y < size[0] - 0.5)
+    return (on_image & (duration > 0)).any(1)
 
 
 def _profiles(centre: Float[Tensor, "b n"], length: int, sigma: float, stride: int) -> Float[Tensor, "b n cells"]:

@@ -1,5 +1,6 @@
 """M-SEN: standard planes and the sonographer's attention, learnt together and against a discriminator."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -17,6 +18,8 @@ from anatomark.models.scores import ClassScores, MapScores
 from anatomark.models.targets import attention_target, require_labels
 from anatomark.nets.msen import Discriminator, Generator, GeneratorOutput
 from anatomark.types import AnatomarkError, Batch
+
+log = logging.getLogger(__name__)
 
 
 class MSENModel(BaseModel):
@@ -95,6 +98,16 @@ class MSENModel(BaseModel):
         discriminator = self._make_discriminator_optimizer(self.discriminator.parameters())
         schedules = [] if self._make_scheduler is None else [self._make_scheduler(generator)]
         return [generator, discriminator], schedules
+
+    def on_fit_start(self) -> None:
+        epochs = self.trainer.max_epochs or -1
+        if self.adversarial_weight > 0 and 0 < epochs <= self.pretrain_epochs and self.trainer.is_global_zero:
+            log.warning(
+                "all %d epochs are pre-training (model.pretrain_epochs=%d): no map meets the discriminator, and a row"
+                " named + GAN would be wrong; give more epochs",
+                epochs,
+                self.pretrain_epochs,
+            )
 
     def on_train_epoch_start(self) -> None:
         if self.adversarial and self.adversarial_lr is not None:

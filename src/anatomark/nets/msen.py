@@ -46,7 +46,7 @@ class CellTrunk(nn.Module):
         reached = int(trunk.stride)  # type: ignore[arg-type]
         if stride < reached or stride % reached:
             raise AnatomarkError(
-                f"attention_stride is {stride} and the trunk's stride {reached}; make it {reached} or {2 * reached}"
+                f"attention_stride is {stride} and the trunk's stride {reached}; make it a multiple of that"
             )
         self.trunk = trunk
         self.pool = nn.MaxPool2d(stride // reached)
