@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from datamodule_fixture import module, ready, record
 
-from anatomark.data.classes import check_labels
+from anatomark.data.classes import check_labels, check_names
 from anatomark.types import AnatomarkError
 
 
@@ -88,3 +88,8 @@ def test_set_that_is_for_tests_only(tmp_path):
     assert data.val_dataloader() == []
     with pytest.raises(AnatomarkError, match="listed has no training frames"):
         data.train_dataloader()
+
+
+def test_class_that_is_no_text_is_refused():
+    with pytest.raises(AnatomarkError, match=r"data.classes lists 0, and names are text.*\['0',other\]"):
+        check_names([0, 1])  # what Hydra makes of data.classes=[0,1]

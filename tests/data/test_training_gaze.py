@@ -34,6 +34,15 @@ def test_frame_with_nothing_fixated_is_good_but_a_whole_clip_is_not():
         check_gaze([frame("a", LOOKED), frame("b", NOTHING, subject="t")])
 
 
+def test_clip_watched_beside_its_frames_only_is_refused():
+    """The frames were shown elsewhere on the screen than data.source.gaze.screen says."""
+    beside = tuple(torch.tensor([[x, y, 100.0]]) for x, y in ((-0.6, 2.0), (39.6, 2.0), (3.0, 31.5)))
+    with pytest.raises(AnatomarkError, match=r"clip 2 has gaze, but every fixation lies beside.*frame_origin_px"):
+        check_gaze([frame("a", LOOKED, clip="1"), frame("b", beside, clip="2"), frame("c", NOTHING, clip="2")])
+    edge = (torch.tensor([[-0.5, 31.4, 100.0]]),)
+    check_gaze([frame("b", beside, clip="2"), frame("c", edge, clip="2")])
+
+
 def test_only_training_frames_need_gaze_and_not_if_it_may_be_missing(tmp_path):
     frames = [record(tmp_path, key, split="train", viewings=LOOKED) for key in "ab"]
     frames += [record(tmp_path, "c", split="test"), record(tmp_path, "d", split="val")]

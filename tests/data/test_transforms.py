@@ -207,3 +207,10 @@ def test_transforms_leave_their_input_alone() -> None:
     Spatial(steps=[RandomFlip(p=1.0)])(sample)
     torch.testing.assert_close(sample["fixations"], before)
     assert math.isclose(sample["ellipse"]["angle"], 0.3)
+
+
+def test_crop_to_no_box_leaves_the_frame_whole():
+    view = View(key="a", size=(HEIGHT, WIDTH), gaze=torch.empty(0, 2, dtype=torch.float64))
+    matrix, size = CropToBox(name=None)(view)
+    assert torch.equal(matrix, torch.eye(2, 3, dtype=torch.float64))
+    assert size == (HEIGHT, WIDTH)

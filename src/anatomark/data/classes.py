@@ -7,12 +7,18 @@ from anatomark.data.frames import FrameRecord
 from anatomark.types import AnatomarkError
 
 
-def check_names(classes: Sequence[str]) -> None:
-    """Refuses a list that names a class twice.
+def check_names(classes: Sequence[object]) -> None:
+    """Refuses a list that names a class twice, or by a number.
 
     Raises:
         AnatomarkError: names the class.
     """
+    unquoted = next((name for name in classes if not isinstance(name, str)), None)
+    if unquoted is not None:
+        raise AnatomarkError(
+            f"data.classes lists {unquoted}, and names are text; quote it on the command line, such as"
+            f" \"data.classes=['{unquoted}',other]\""
+        )
     repeated = [name for name, count in Counter(classes).items() if count > 1]
     if repeated:
         raise AnatomarkError(f"data.classes lists {repeated[0]!r} twice; remove one")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from anatomark.data.csv_table import parse_csv
 from anatomark.data.splits import SPLITS
 from anatomark.types import AnatomarkError
 
@@ -75,7 +76,7 @@ def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame | None:
     Raises:
         AnatomarkError: it is no readable table, a required column is missing or has a gap, or a number is none.
     """
-    table = _parse(path)
+    table = parse_csv(path, text=TEXT_COLUMNS) if path.is_file() else None
     return None if table is None else _check(path, table, required, filled=required)
 
 
@@ -99,7 +100,7 @@ def read_gaze(root: Path, frames: pd.DataFrame) -> tuple[str, pd.DataFrame]:
             clips and it does not say when their frames were shown.
     """
     path = root / "gaze.csv"
-    table = _parse(path)
+    table = parse_csv(path, text=TEXT_COLUMNS) if path.is_file() else None
     if table is None:
         return "frame_id", pd.DataFrame(columns=list(COLUMNS["gaze"]))
     if {"frame_id", "clip_id"} <= set(table):
@@ -202,20 +203,6 @@ def _check_shown(path: Path, frames: pd.DataFrame) -> None:
     refuse(path, frames, frames["t_ms"].isna(), "t_ms", remedy)
     stuck = frames.groupby("clip_id", sort=False)["t_ms"].diff() <= 0
     refuse(path, frames, stuck, "t_ms", "it must increase from frame to frame of a clip; sort the rows or correct it")
-
-
-def _parse(path: Path) -> pd.DataFrame | None:
-    """The table as text, or None if there is none."""
-    if not path.is_file():
-        return None
-    text, gaps = dict.fromkeys(TEXT_COLUMNS, str), ["", "nan", "NaN"]
-    try:
-        # Blank lines are dropped later, so that the index still counts the lines of the file.
-        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=gaps, skip_blank_lines=False)
-    except ValueError as error:
-        problem = str(error).splitlines()[0]
-        raise AnatomarkError(f"{path} is no readable table ({problem}); save it as comma-separated text") from error
-    return table.rename(columns=str.strip).dropna(how="all")
 
 
 def _check(path: Path, table: pd.DataFrame, required: tuple[str, ...], filled: tuple[str, ...]) -> pd.DataFrame:

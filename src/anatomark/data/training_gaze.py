@@ -13,31 +13,42 @@ from anatomark.types import AnatomarkError
 
 
 def check_gaze(records: Sequence[FrameRecord]) -> None:
-    """Refuses training frames whose gaze was not recorded, and clips in which nothing was ever fixated.
+    """Refuses training frames whose gaze was not recorded, and clips none of whose frames was ever looked at.
 
     Frames that are of no clip count by subject.
 
     Raises:
         AnatomarkError: names the first such frame or clip.
     """
-    without: list[str] = []
-    fixations: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for record in records:
-        if not record.viewings:
-            without.append(record.key)
-        kind = ("subject", record.subject) if record.clip is None else ("clip", record.clip)
-        fixations[kind] += sum(map(len, record.viewings))
+    without = [record.key for record in records if not record.viewings]
     if without:
         raise AnatomarkError(
             f"{len(without)} of {len(records)} training frames have no recorded gaze, the first is {without[0]}; add"
             " gaze.csv, or set data.allow_missing_gaze=true where the model can do without"
         )
-    empty = [" ".join(kind) for kind, count in fixations.items() if count == 0]
-    if empty:
+    clips: defaultdict[tuple[str, str], list[FrameRecord]] = defaultdict(list)
+    for record in records:
+        clips[("subject", record.subject) if record.clip is None else ("clip", record.clip)].append(record)
+    for kind, frames in clips.items():
+        if any(_looked_at(frame) for frame in frames):
+            continue
+        if any(len(rows) for frame in frames for rows in frame.viewings):
+            raise AnatomarkError(
+                f"{' '.join(kind)} has gaze, but every fixation lies beside its training frames; correct in"
+                " data.source.gaze.screen where the frames were shown: frame_origin_px and frame_scale"
+            )
         raise AnatomarkError(
-            f"{empty[0]} has gaze, but no fixation in any of its training frames; check the screen and the thresholds"
-            " of data.source.gaze, or remove it"
+            f"{' '.join(kind)} has gaze, but no fixation in any of its training frames; check the screen and the"
+            " thresholds of data.source.gaze, or remove it"
         )
+
+
+def _looked_at(record: FrameRecord) -> bool:
+    fixations = torch.cat([rows[:, :2] for rows in record.viewings])
+    if not len(fixations):
+        return False
+    extent = torch.tensor(record.size or image_size(record.file))
+    return bool(((fixations >= -0.5) & (fixations < extent - 0.5)).all(1).any())
 
 
 def shuffle_gaze(records: Sequence[FrameRecord], *, seed: int) -> list[FrameRecord]:

@@ -120,24 +120,26 @@ class CropToBox:
     """Cuts out the pixels of an annotated box, such as the abdominal wall (Cai et al. 2018); black beyond the frame.
 
     Args:
-        name: the box.
+        name: the box; None leaves the frame whole.
         margin: added on every side, as a share of the box's side lengths.
 
     Raises:
         AnatomarkError: ``margin`` is negative.
     """
 
-    def __init__(self, *, name: str = "abdominal_wall", margin: float = 0.0) -> None:
+    def __init__(self, *, name: str | None = "abdominal_wall", margin: float = 0.0) -> None:
         if not margin >= 0:
             raise AnatomarkError(f"CropToBox: margin is {margin}; it must be 0 or more")
         self.name = name
         self.margin = margin
 
     def __call__(self, view: View) -> Proposal:
+        if self.name is None:
+            return torch.eye(2, 3, dtype=torch.float64), view.size
         if self.name not in view.boxes:
             raise AnatomarkError(
-                f"frame {view.key} has no box {self.name!r} to crop to; annotate it in boxes.csv, or leave out the"
-                " CropToBox step"
+                f"frame {view.key} has no box {self.name!r} to crop to; annotate it in boxes.csv, or let the CropToBox"
+                " step name no box (cai.crop_box=null)"
             )
         x0, y0, x1, y1 = view.boxes[self.name].double().tolist()
         beside, above = self.margin * (x1 - x0), self.margin * (y1 - y0)
