@@ -163,7 +163,7 @@ def check_inside(path: Path, table: pd.DataFrame, sizes: pd.DataFrame) -> None:
         for column in (f"{axis}_px", f"{axis}0_px", f"{axis}1_px"):
             if column in table:
                 outside = ~table[column].between(-0.5, limit - 0.5)
-                remedy = f"it lies outside the frame; correct it or the frame's {extent}"
+                remedy = f"it lies outside the frame, -0.5 to {extent} - 0.5; correct it or the frame's {extent}"
                 refuse(path, table, outside, column, remedy)
 
 
