@@ -104,6 +104,14 @@ def test_frame_with_all_fixations_off_the_image_gets_zeros(x):
     assert render_map(torch.tensor([[[-0.5, 47.4, 100.0]]]), size=SIZE, sigma=5.0).any()
 
 
+@pytest.mark.parametrize("sigma", [0.0373, 0.03, 1e-3])
+def test_vanishing_mass_stays_finite(sigma):
+    """So narrow that no pixel gets more than a subnormal number of it, or nothing."""
+    between = torch.tensor([[[10.5, 20.0, 100.0]]])
+    for render in (render_density, render_map):
+        assert not render(between, size=SIZE, sigma=sigma, weighting="equal").any()
+
+
 def test_refuses_impossible_settings():
     fixations = random_fixations()
     with pytest.raises(AnatomarkError, match="sigma"):

@@ -9,8 +9,9 @@ from saliency_cases import CASES, H, W, make_case
 from scipy.stats import pearsonr
 from sklearn.metrics import roc_auc_score
 
+from anatomark.geometry.fixations import has_fixation
 from anatomark.metrics.auc import auc_borji, auc_judd, auc_shuffled
-from anatomark.metrics.saliency import cc, fixation_scores, has_fixation, ig, kld, nss, sim, upsample
+from anatomark.metrics.saliency import cc, fixation_scores, ig, kld, nss, sim, upsample
 
 EPS = 2.2204e-16
 

@@ -13,7 +13,7 @@ _OTHER_SEPARATORS = {";": "';'", "\t": "tabs"}
 
 
 def parse_csv(path: Path, *, text: Sequence[str]) -> pd.DataFrame:
-    """The cells of a table, the spaces around them left out; lines without any are dropped.
+    """The cells of a table, text without the spaces around it; lines without any cell are dropped.
 
     The index counts the lines below the header from 0, dropped ones included.
 
@@ -46,6 +46,8 @@ def parse_csv(path: Path, *, text: Sequence[str]) -> pd.DataFrame:
             f"{path}: its rows have more cells than its header names; remove the commas at their ends, or name the"
             " columns"
         )
+    for column in table.columns.intersection(list(text)):
+        table[column] = table[column].str.strip()
     return table.dropna(how="all")
 
 

@@ -211,9 +211,7 @@ def _check(path: Path, table: pd.DataFrame, required: tuple[str, ...], filled: t
     if missing:
         raise AnatomarkError(f"{path} lacks the column {missing[0]}; it needs {', '.join(required)}")
     for column in table.columns:
-        if column in TEXT_COLUMNS:
-            table[column] = table[column].str.strip()
-        elif column in SIZE_COLUMNS or column.endswith(("_px", "_mm", "_ms", "_deg")):
+        if column in SIZE_COLUMNS or column.endswith(("_px", "_mm", "_ms", "_deg")):
             table[column] = _numbers(path, table, column)
     for column in filled:
         refuse(path, table, table[column].isna(), column, "fill it in")

@@ -9,6 +9,7 @@ import torch
 
 from anatomark.data.frames import FrameRecord
 from anatomark.data.pixels import image_size
+from anatomark.geometry.fixations import has_fixation
 from anatomark.types import AnatomarkError
 
 
@@ -44,11 +45,11 @@ def check_gaze(records: Sequence[FrameRecord]) -> None:
 
 
 def _looked_at(record: FrameRecord) -> bool:
-    fixations = torch.cat([rows[:, :2] for rows in record.viewings])
+    fixations = torch.cat(record.viewings)
     if not len(fixations):
         return False
-    extent = torch.tensor(record.size or image_size(record.file))
-    return bool(((fixations >= -0.5) & (fixations < extent - 0.5)).all(1).any())
+    width, height = record.size or image_size(record.file)
+    return bool(has_fixation(fixations[None], (height, width)))
 
 
 def shuffle_gaze(records: Sequence[FrameRecord], *, seed: int) -> list[FrameRecord]:

@@ -15,11 +15,11 @@ from anatomark.evaluators.saliency_report import WEIGHTING_TEXT, build_tables, d
 from anatomark.evaluators.saliency_scores import FrameScores
 from anatomark.evaluators.training_attention import TrainingAttention, target_density
 from anatomark.geometry.attention import Weighting
+from anatomark.geometry.fixations import has_fixation
 from anatomark.metrics.auc import auc_borji, auc_shuffled
 from anatomark.metrics.saliency import (
     density_scores,
     fixation_scores,
-    has_fixation,
     ig,
     sim,
     to_density,

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from anatomark.geometry.attention import Weighting, render_density
-from anatomark.metrics.auc import fixated_pixels
+from anatomark.geometry.fixations import fixated_pixels
 from anatomark.metrics.saliency import to_density, upsample
 from anatomark.types import AnatomarkError, Sample
 

@@ -7,9 +7,10 @@ weighted, times the profiles along x. No image is ever filtered.
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from anatomark.geometry.fixations import has_fixation
 from anatomark.types import AnatomarkError
 
 Weighting = Literal["duration", "equal"]
@@ -69,17 +70,10 @@ def _sum_of_gaussians(
         raise AnatomarkError(f"stride {stride} does not divide the image of {size[0]} x {size[1]} px (height x width)")
     x, y, duration = fixations.unbind(-1)
     weight = duration if weighting == "duration" else (duration > 0).to(duration)
-    weight = weight * _looked_at(fixations, size)[:, None]
+    weight = weight * has_fixation(fixations, size)[:, None]
     along_x = _profiles(x, size[1], sigma, stride)
     along_y = _profiles(y, size[0], sigma, stride) * weight[..., None]
     return along_y.mT @ along_x
-
-
-def _looked_at(fixations: Float[Tensor, "b n 3"], size: tuple[int, int]) -> Bool[Tensor, "b"]:
-    """Whether any fixation of a frame is on its image, pixels counted from edge to edge."""
-    x, y, duration = fixations.unbind(-1)
-    on_image = (x >= -0.5) & (x < size[1] - 0.5) & (y >= -0.5) & (y < size[0] - 0.5)
-    return (on_image & (duration > 0)).any(1)
 
 
 def _profiles(centre: Float[Tensor, "b n"], length: int, sigma: float, stride: int) -> Float[Tensor, "b n cells"]:

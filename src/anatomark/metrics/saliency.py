@@ -15,7 +15,8 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from anatomark.metrics.auc import auc_judd, fixated_pixels
+from anatomark.geometry.fixations import fixated_pixels, has_fixation
+from anatomark.metrics.auc import auc_judd
 from anatomark.types import AnatomarkError
 
 EPS = 2.2204e-16
@@ -30,7 +31,7 @@ PerFrame = Float[Tensor, "b"]
 def nss(maps: Maps, fixations: Fixations) -> PerFrame:
     """Normalised scanpath saliency: mean over fixations of the map with mean 0 and deviation 1 (n - 1).
 
-    0 for a constant map. Needs a fixation in every image (:func:`has_fixation`).
+    0 for a constant map. Needs a fixation in every image (:func:`~anatomark.geometry.fixations.has_fixation`).
     """
     centred, constant = _centre(maps)
     deviation = centred.norm(dim=1) / (centred.shape[1] - 1) ** 0.5
@@ -73,7 +74,7 @@ def kld(maps: Maps, target: Maps) -> PerFrame:
 def ig(maps: Maps, fixations: Fixations, baseline: Float[Tensor, "h w"]) -> PerFrame:
     """Information gain over a baseline: mean over fixations of ``log2(P + eps) - log2(B + eps)``, bits.
 
-    Source: Kümmerer et al. 2015. Needs a fixation in every image (:func:`has_fixation`).
+    Source: Kümmerer et al. 2015. Needs a fixation in every image (:func:`~anatomark.geometry.fixations.has_fixation`).
 
     Args:
         maps: predicted maps, made densities here.
@@ -84,11 +85,6 @@ def ig(maps: Maps, fixations: Fixations, baseline: Float[Tensor, "h w"]) -> PerF
     predicted = to_density(maps).flatten(1).gather(1, pixel)
     known = to_density(baseline[None]).flatten()[pixel]
     return _mean_where(torch.log2(predicted + EPS) - torch.log2(known + EPS), inside)
-
-
-def has_fixation(fixations: Fixations, size: tuple[int, int]) -> Bool[Tensor, "b"]:
-    """Whether any fixation of a frame lies in its image of this height and width."""
-    return fixated_pixels(fixations, size)[1].any(1)
 
 
 def to_density(maps: Maps) -> Maps:
