@@ -211,3 +211,19 @@ def test_shared_keys_reach_every_place() -> None:
     assert cfg.evaluator.landmarks.discovery.threshold == cfg.evaluator.registration.discovery.threshold == 0.07
     assert cfg.evaluator.saliency.sigma == 5
     assert cfg.callbacks.checkpoint.monitor == "val/cc"
+
+
+def test_cai2018_meets_frames_of_ones_own(folder: Path) -> None:
+    words = ["experiment=cai2018", "data=frames", "data.root=frames", "data.classes=[other,heart]", "cai.crop_box=null"]
+    cfg = composed(*words, "model=sonoeyenet", "cai.width=32")
+    assert cfg.evaluator.classification.positive == "heart"
+    for transform in (cfg.data.train_transform, cfg.data.eval_transform):
+        (crop,) = (step for step in transform.steps[0].steps if step._target_.endswith("CropToBox"))
+        assert crop.name is None
+    assert cfg.model.net.attention_width == cfg.model.net.trunk.width == 32
+
+
+def test_msen_without_gaze_is_scored_where_msen_bce_is(folder: Path) -> None:
+    """At the end of pre-training, however many epochs are asked for."""
+    bce, no_gaze = (composed(f"model={name}", "epochs=23").rows for name in ("msen", "msen_no_gaze"))
+    assert no_gaze["M-SEN, no gaze"] == bce["M-SEN BCE"] == "pretrained"
