@@ -10,6 +10,7 @@ from anatomark.cli import job_errors, named_path, run_command
 from anatomark.errors import AnatomarkError
 from anatomark.instantiation import EXECUTION_WHITELIST
 from anatomark.multirun import expand_runs, load_configs
+from anatomark.runs import require_frames
 
 log = logging.getLogger("anatomark")
 
@@ -28,6 +29,7 @@ def export(cfg: DictConfig) -> None:
     if len(runs) != 1:
         raise AnatomarkError(f"export.py takes one run, not {len(runs)}; give run= one folder that train.py printed")
     (config,) = load_configs(runs, cfg, HydraConfig.get().overrides.task)
+    require_frames(config, runs[0])
     log.info("exporting %s of %s", config.checkpoint, config.choices.model)
     output = named_path(cfg, "output") or runs[0] / "exports" / f"{config.checkpoint or 'as_built'}.onnx"
     export_run(config, runs[0], output)

@@ -14,7 +14,7 @@ from anatomark.cli import job_errors, named_path, run_command
 from anatomark.errors import AnatomarkError
 from anatomark.instantiation import EXECUTION_WHITELIST
 from anatomark.multirun import expand_runs, load_configs
-from anatomark.runs import display_path, load_model
+from anatomark.runs import display_path, load_model, require_frames
 
 log = logging.getLogger("anatomark")
 
@@ -49,7 +49,9 @@ def find_run(cfg: DictConfig) -> tuple[Path, DictConfig]:
     runs = expand_runs(cfg.run) if cfg.run else []
     if len(runs) != 1:
         raise AnatomarkError(f"predict.py predicts with one model, and run= names {len(runs)}; give one run folder")
-    return runs[0], load_configs(runs, cfg, HydraConfig.get().overrides.task)[0]
+    (config,) = load_configs(runs, cfg, HydraConfig.get().overrides.task)
+    require_frames(config, runs[0])
+    return runs[0], config
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 from anatomark.cli import user_message, with_saved_choices
 from anatomark.errors import AnatomarkError
@@ -159,6 +160,19 @@ def test_the_message_is_the_innermost_of_ours() -> None:
     outer.__cause__ = AnatomarkError("gaze.csv, row 3:\n  x_px is NaN; remove the row")
     assert user_message(outer) == "gaze.csv, row 3: x_px is NaN; remove the row"
     assert user_message(RuntimeError("a defect")) is None
+
+
+def test_a_message_from_a_worker_process_comes_without_its_traceback() -> None:
+    class Damaged(Dataset[int]):
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> int:
+            raise AnatomarkError("a.png is damaged: no header; copy it again")
+
+    with pytest.raises(AnatomarkError, match="Traceback") as caught:
+        next(iter(DataLoader(Damaged(), num_workers=1)))
+    assert user_message(caught.value) == "a.png is damaged: no header; copy it again"
 
 
 def test_help_is_quick_because_it_loads_nothing_heavy() -> None:

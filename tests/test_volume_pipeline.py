@@ -113,6 +113,12 @@ def test_landmarks_of_one_volume_are_found_in_others(commands: Commands, volumes
     assert scattered["failed"] == ["empty"]
     assert scattered["overall_mean_mm"] < 1.0
 
+    for command, *words in (("predict.py", f"input={volumes}"), ("export.py",)):
+        ended = commands(command, f"run={run}", *words)
+        assert ended.code == 1
+        assert "was trained on volumes" in ended.err
+        assert "Traceback" not in ended.err
+
 
 @pytest.mark.parametrize(
     ("word", "says"),

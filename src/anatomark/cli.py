@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _KEY_NOTE = "full_key: "  # how Hydra marks what a constructor raised
 _QUOTES = "'\""
+# What stands before the message in the traceback that a worker process sends.
+_WORKER_PREFIX = f"{AnatomarkError.__module__}.{AnatomarkError.__qualname__}: "
 _PATHS = ("run=", "input=", "output=")
 
 
@@ -173,7 +175,7 @@ def user_message(error: BaseException, *, option: str = RUN_DIR) -> str | None:
     chain = list(_causes(error))
     for cause in chain:
         if isinstance(cause, AnatomarkError):
-            return _join(cause)
+            return _join(cause).rpartition(_WORKER_PREFIX)[2]
     for cause in chain:
         key = next((note.removeprefix(_KEY_NOTE) for note in _notes(cause) if note.startswith(_KEY_NOTE)), None)
         if key and isinstance(cause, (ValueError, TypeError, ImportError, *_lightning_errors())):

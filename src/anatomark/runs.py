@@ -184,6 +184,19 @@ def find_checkpoint(run: str | Path, name: str | None = "best") -> Path:
     raise AnatomarkError(f"{folder} holds no checkpoint; did the training finish its first epoch?")
 
 
+def require_frames(cfg: DictConfig, folder: Path) -> None:
+    """Refuses a run of volumes where frames are needed.
+
+    Raises:
+        AnatomarkError: it is one.
+    """
+    if "eval_transform" not in cfg.data:
+        raise AnatomarkError(
+            f"{display_path(folder)} was trained on volumes, and this command is for frames; evaluate.py finds the"
+            " landmarks of volumes"
+        )
+
+
 def load_model(cfg: DictConfig, folder: Path, checkpoint: str | None) -> Any:
     """Builds the model of a run with the weights of a checkpoint, and warns where its training did not finish.
 

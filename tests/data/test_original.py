@@ -73,6 +73,12 @@ def test_a_map_comes_back_to_where_its_peak_was(moved: Sample) -> None:
     assert abs(row - 50) <= 1.5
 
 
+def test_a_map_is_whole_up_to_the_border_of_the_frame() -> None:
+    small = Spatial(steps=[Fit(height=SIZE[0] // 4, width=SIZE[1] // 4)])(mark_corners(make_sample()))
+    found = WayBack.of(small, SIZE).map(torch.ones(SIZE[0] // 4, SIZE[1] // 4))
+    torch.testing.assert_close(found, torch.ones(SIZE))
+
+
 def test_what_lies_in_the_padding_lies_beside_the_frame() -> None:
     back = WayBack.of(Spatial(steps=[Fit(height=180, width=300)])(mark_corners(make_sample())), SIZE)
     points = back.points(torch.tensor([[10.0, 90.0], [150.0, 90.0]]))

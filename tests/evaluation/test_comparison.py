@@ -1,12 +1,14 @@
 """Rows side by side, against scores worked out by scikit-learn and by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from anatomark.evaluation.comparison import compare
 from anatomark.report.tables import check_table, lay_out
-from anatomark.types import AnatomarkError, Report
+from anatomark.types import AnatomarkError, Report, Table
 from row_reports import boxed, classified, listed, recalled, scored
 
 GOOD = {"a": (8, 1, 2, 20), "b": (9, 0, 1, 15), "c": (5, 2, 0, 30), "d": (7, 1, 3, 12)}
@@ -204,6 +206,17 @@ def test_tables_of_other_evaluators_are_stacked() -> None:
     assert table.columns == ["row", "method", "IoU"]
     assert table.rows == [["x", "peak", 0.5], ["y", "peak", 0.3], ["all", *published]]
     assert report.values == {"rows": {"x": {"n": 1}, "y": {"n": 1}}}
+
+
+def test_lines_and_notes_of_one_row_stay_its_own() -> None:
+    first, second = listed("x", ["peak", 0.5]), listed("y", ["peak", 0.5])
+    (table,) = second.report.tables
+    extra = Table(title="Boxes of y", columns=["method", "IoU"], rows=[["peak", 0.2]])
+    second.report.tables[:] = [dataclasses.replace(table, note="other"), extra]
+    shared, alone = compare([first, second], reference="x", published={}).tables
+    assert shared.rows == [["all", "peak", 0.5]]
+    assert shared.note == "x: n y: other"
+    assert alone.rows == [["y", "peak", 0.2]]
 
 
 def test_a_fold_without_positives_is_named() -> None:

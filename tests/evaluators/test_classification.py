@@ -88,6 +88,20 @@ def test_precision_over_recall_by_the_chosen_score(score: str) -> None:
         assert {(r, p) for r, p in drawn.T.round(9)} == {(r, p) for r, p in np.stack([recall, precision]).T.round(9)}
 
 
+def test_average_precision_by_sigmoid_counts_all_classes_a_frame_shows() -> None:
+    stream = make_stream(150)
+    label, logits = arrays(stream)
+    present = np.eye(len(CLASSES), dtype=bool)[label]
+    present[::3, 2] = True
+    for (sample, _), shown in zip(stream, present, strict=True):
+        sample["present"] = torch.from_numpy(shown)
+    for score, truth in {"sigmoid": present[:, 2], "softmax": label == 2}.items():
+        scores = logits[:, 2] if score == "sigmoid" else softmax(logits.astype(float), 1)[:, 2]
+        found = evaluate(stream, score=score).values["classes"]["other"]
+        assert found["average_precision"] == pytest.approx(sk.average_precision_score(truth, scores))
+        assert found["n"] == (label == 2).sum()
+
+
 def test_the_drawn_confusion_is_a_share_of_each_row() -> None:
     stream = make_stream(90)
     label, logits = arrays(stream)

@@ -113,6 +113,14 @@ def test_a_cluster_near_nothing_stays_unnamed() -> None:
         assert len(frame.peaks) == 3
 
 
+def test_a_structure_that_was_not_annotated_is_no_vote_against_it() -> None:
+    stream = make_stream(25)
+    for sample, _ in stream[:14]:
+        del sample["points"]["csp"]
+    found = discovery(naming="majority", vote_fraction=1.0)(stream)
+    assert sorted(found.groups[0].names, key=str) == ["csp", "lv"]
+
+
 def test_two_clusters_of_one_structure_share_its_name() -> None:
     rng, stream = np.random.default_rng(6), []
     for index in range(12):

@@ -16,7 +16,7 @@ def test_cells_show_three_digits_of_the_typical_value_and_published_ones_their_o
     assert [[cell.text for cell in row] for row in rows] == [
         ["a", "39.3", "39.3", "3916", "0.500"],
         ["b", "5.2", "9.8", "2", "1e-06"],
-        ["A et al. (published)", "9.8", "1", "2", "2"],
+        ["A et al. (published)", "9.8", "1.0", "2", "2.0"],
     ]
     assert [[cell.published for cell in row] for row in rows] == [
         [False, False, True, False, False],

@@ -79,7 +79,8 @@ class WayBack:
         if self.polar is not None:
             grid, size = self.polar
             values = to_cartesian(values[None, None], [grid], size=size)[0, 0]
-        return warp(values[None, None], self.matrix[None], size=self.size)[0, 0]
+        # Faded at their border, maps would give boxes that fall short of the frame's.
+        return warp(values[None, None], self.matrix[None], size=self.size, fade=False)[0, 0]
 
 
 def _size(sample: Sample) -> Size:

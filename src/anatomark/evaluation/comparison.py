@@ -71,12 +71,13 @@ def stack(rows: Sequence[ComparedRow]) -> Report:
     tables = []
     for title in dict.fromkeys(table.title for row in rows for table in row.report.tables):
         found = [(row.name, t) for row in rows for t in row.report.tables if t.title == title]
-        shared = [line for line in found[0][1].rows if len(rows) > 1 and all(line in t.rows for _, t in found)]
+        everywhere = len(found) == len(rows) > 1
+        shared = [line for line in found[0][1].rows if everywhere and all(line in t.rows for _, t in found)]
         columns = list(dict.fromkeys(column for _, table in found for column in table.columns))
         own = [(name, table, line) for name, table in found for line in table.rows if line not in shared]
         lines = [[name, *_widen(table, line, columns)] for name, table, line in own]
         lines += [["all", *_widen(found[0][1], line, columns)] for line in shared]
-        tables.append(Table(title=title, columns=["row", *columns], rows=lines, note=found[0][1].note))
+        tables.append(Table(title=title, columns=["row", *columns], rows=lines, note=_join_notes(dict(found))))
     return Report(
         name=first.name,
         title=first.title,
@@ -84,6 +85,14 @@ def stack(rows: Sequence[ComparedRow]) -> Report:
         tables=tables,
         figures={f"{row.name}: {title}": figure for row in rows for title, figure in row.report.figures.items()},
     )
+
+
+def _join_notes(tables: Mapping[str, Table]) -> str:
+    """The note that all rows have, or each row's own after its name."""
+    notes = {table.note for table in tables.values()}
+    if len(notes) == 1:
+        return notes.pop()
+    return " ".join(f"{name}: {table.note}" for name, table in tables.items() if table.note)
 
 
 def _widen(table: Table, line: Sequence[str | float | int], columns: Sequence[str]) -> list[str | float | int]:

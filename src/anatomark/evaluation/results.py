@@ -100,8 +100,7 @@ def evaluate_row(row: Row, shared: SharedFrames, first: RowResult | None = None)
     }
     gaze = evaluators.get("saliency")
     watched = [record for record in test if isinstance(record, FrameRecord)] if gaze else []
-    shown = choose_examples(watched) if first is None else list(first.examples)
-    examples = PooledPredictions(streams, splits=predicted).find(shown, "test")
+    examples = PooledPredictions(streams, splits=predicted).find(choose_examples(watched), "test")
     return RowResult(
         name=row.name,
         data_set=data_set,

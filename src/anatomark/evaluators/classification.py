@@ -146,9 +146,9 @@ class ClassificationEvaluator:
         values: dict[str, dict[str, Any]] = {}
         curves: dict[str, Curve] = {}
         for number, (name, counts) in enumerate(zip(self.classes, class_counts(frames.confusion), strict=True)):
-            is_class = frames.label == number
-            if is_class.any():
-                curves[name] = precision_recall_curve(frames.score[:, number], is_class)
+            shows_class = frames.present[:, number]
+            if shows_class.any():
+                curves[name] = precision_recall_curve(frames.score[:, number], shows_class)
             area = average_precision(curves[name]) if name in curves else None
             values[name] = {**_count_values(counts), "average_precision": area, "n": counts.tp + counts.fn}
         return values, curves

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from anatomark.metrics.classification import confusion_matrix
 from anatomark.types import AnatomarkError, Prediction, Sample
@@ -24,6 +25,7 @@ class ClassifiedFrame:
         subject: the person.
         run: the run that classified it.
         label: index of its class.
+        present: the classes it shows, its own and others.
         logits: class scores as the network gives them.
     """
 
@@ -31,6 +33,7 @@ class ClassifiedFrame:
     subject: str
     run: str
     label: int
+    present: Bool[Tensor, "k"]
     logits: Float[Tensor, "k"]
 
 
@@ -42,6 +45,7 @@ class Classified:
         keys: their ids.
         subjects: their persons.
         label: their classes.
+        present: which classes a score of theirs stands for: by "softmax" their own, by "sigmoid" all they show.
         predicted: the classes of the largest logits.
         score: how sure the network was of each class, in [0, 1].
     """
@@ -49,6 +53,7 @@ class Classified:
     keys: list[str]
     subjects: list[str]
     label: Int[Tensor, "n"]
+    present: Bool[Tensor, "n k"]
     predicted: Int[Tensor, "n"]
     score: Float[Tensor, "n k"]
 
@@ -62,12 +67,15 @@ class Classified:
         """
         # In single precision the scores of sure frames would all round to 1.
         logits = torch.stack([frame.logits for frame in frames]).double()
+        label = torch.tensor([frame.label for frame in frames])
+        own, exclusive = one_hot(label, logits.shape[1]).bool(), score == "softmax"
         return cls(
             keys=[frame.key for frame in frames],
             subjects=[frame.subject for frame in frames],
-            label=torch.tensor([frame.label for frame in frames]),
+            label=label,
+            present=own if exclusive else torch.stack([frame.present for frame in frames]),
             predicted=logits.argmax(1),
-            score=logits.softmax(1) if score == "softmax" else logits.sigmoid(),
+            score=logits.softmax(1) if exclusive else logits.sigmoid(),
         )
 
     @property
@@ -121,5 +129,10 @@ def read_frame(sample: Sample, prediction: Prediction, classes: Sequence[str]) -
             " classes of the data set in data.classes"
         )
     return ClassifiedFrame(
-        key=key, subject=sample["subject"], run=prediction.get("run", "run"), label=sample["label"], logits=logits
+        key=key,
+        subject=sample["subject"],
+        run=prediction.get("run", "run"),
+        label=sample["label"],
+        present=sample.get("present", one_hot(torch.tensor(sample["label"]), len(classes)).bool()),
+        logits=logits,
     )

@@ -44,7 +44,8 @@ def describe_conventions(score: ScoreName) -> dict[str, str]:
         "recall": "TP / (TP + FN), the papers' accuracy of a class; null where no frame is of the class",
         "f1": "2 TP / (2 TP + FP + FN); null where no frame is of the class nor was called it, 0 where none was found",
         "average_recall": "mean over the classes of `averaged` that occur",
-        "average_precision": "one class against the rest: sum (R_i - R_(i-1)) P_i over falling scores, uninterpolated",
+        "average_precision": f"frames that {'are of' if score == 'softmax' else 'show'} the class against the rest:"
+        " sum (R_i - R_(i-1)) P_i over falling scores, uninterpolated",
         "mean_average_precision": "mean over the classes of `averaged` that occur",
         "precision_at_recall": f"precision at the highest score that reaches recall {_LEVELS[0]}, {_LEVELS[1]}, ... 1",
         "confusion": "rows: a row per true class, as shares of its frames",
@@ -70,7 +71,8 @@ def describe_gaps(classes: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if values["precision"] is None:
             notes.append(f"no frame was called {name}, so it has no precision")
         if values["n"] == 0:
-            notes.append(f"no frame is of class {name}, so it has no recall and no average precision")
+            missing = "no recall and no average precision" if values["average_precision"] is None else "no recall"
+            notes.append(f"no frame is of class {name}, so it has {missing}")
     return notes
 
 

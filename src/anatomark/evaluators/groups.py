@@ -183,11 +183,16 @@ class _Ballots:
     @classmethod
     def collect(cls, candidates: Sequence[Candidates], voting: list[int], structures: list[str]) -> "_Ballots":
         first = np.cumsum([0, *(len(c.values) for c in candidates)])
-        landmarks = [int(first[i]) + p for i in voting for p in range(len(candidates[i].xy))]
-        near = [candidates[i].frame.nearest((float(x), float(y))) for i in voting for x, y in candidates[i].xy]
+        votes = [
+            (int(first[i]) + p, near)
+            for i in voting
+            for p, (x, y) in enumerate(candidates[i].xy)
+            # Off all that is annotated, a landmark may lie on a structure that nobody annotated.
+            if (near := candidates[i].frame.nearest((float(x), float(y)))) or candidates[i].frame.complete
+        ]
         return cls(
-            landmarks=np.array(landmarks, dtype=np.int64),
-            nearest=np.array([structures.index(s) if s else len(structures) for s in near], dtype=np.int64),
+            landmarks=np.array([landmark for landmark, _ in votes], dtype=np.int64),
+            nearest=np.array([structures.index(s) if s else len(structures) for _, s in votes], dtype=np.int64),
             n_annotated=np.array([sum(s in candidates[i].frame.centres for i in voting) for s in structures]),
         )
 

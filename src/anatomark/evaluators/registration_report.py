@@ -54,14 +54,14 @@ def build_tables(plane: str, values: Mapping[str, Any]) -> list[Table]:
     )
     return [
         _error_table(
-            f"Registration errors, {plane}, {values['n_pairs']} pairs",
+            f"Registration errors, {plane}",
             plane,
             values["errors"],
             values["n_failed"],
             note + shares,
         ),
         _error_table(
-            f"Registration errors, {plane}, the {values['n_pairs_strict']} pairs of strict frames",
+            f"Registration errors, {plane}, pairs of strict frames",
             plane,
             values["errors_strict"],
             {},

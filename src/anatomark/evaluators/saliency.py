@@ -55,7 +55,7 @@ class SaliencyEvaluator:
         sigma: standard deviation of a fixation's Gaussian, px of the sample's image.
         weighting: "duration" weights a fixation by how long it lasted, as the sum over gaze samples does (Droste et
             al.); "equal" counts every fixation once, as a binary fixation map does (Cai et al.).
-        baseline_floor: added to every pixel of the mean training density, which sums to 1, so that no
+        baseline_floor: added to every pixel of the mean training attention, whose maximum is 1, so that no
             fixation has zero probability under it.
         sim_min_max: stretch both maps to [0, 1] before SIM, as MIT's code does.
         n_negatives: negatives per frame of AUC-Borji and shuffled AUC.
@@ -169,7 +169,8 @@ class SaliencyEvaluator:
         target = torch.stack(
             [target_density(sample, sigma=self.sigma, weighting=self.weighting) for sample, _ in frames]
         )
-        mean_map = to_density(training.mean_density(kind.image_size)[None] + self.baseline_floor)
+        mean = training.mean_density(kind.image_size)[None]
+        mean_map = to_density(mean / mean.amax() + self.baseline_floor)
         scores = {}
         for method, predicted in {"model": maps, "baseline": mean_map.expand_as(maps)}.items():
             scores[method] = density_scores(predicted, target)

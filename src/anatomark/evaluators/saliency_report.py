@@ -92,8 +92,8 @@ def describe_conventions(
         "auc_judd": "exact ranks, ties one half; fixated pixels against all other pixels",
         "auc_borji": f"as auc_judd, every fixation against {n_negatives} pixels drawn uniformly, seed {seed}",
         "auc_shuffled": f"as auc_borji, against {n_negatives} draws from the training fixations, seed {seed}",
-        "ig": "mean over fixations of log2(P + eps) - log2(B + eps), bits; B the mean training density +"
-        f" {baseline_floor:g}, sums to 1",
+        "ig": "mean over fixations of log2(P + eps) - log2(B + eps), bits; B the mean training attention,"
+        f" maximum 1, + {baseline_floor:g}, divided by its sum",
         "ig_uniform": "as ig, B uniform",
         "average": "over the frames of a subject, then over subjects",
         "folds": "each run by itself; mean and standard deviation (n - 1) over runs",

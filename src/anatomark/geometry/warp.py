@@ -11,7 +11,7 @@ from anatomark.geometry.similarity import invert
 
 
 def warp(
-    images: Float[Tensor, "b c h w"], matrices: Float[Tensor, "b 2 3"], *, size: tuple[int, int]
+    images: Float[Tensor, "b c h w"], matrices: Float[Tensor, "b 2 3"], *, size: tuple[int, int], fade: bool = True
 ) -> Float[Tensor, "b c out_h out_w"]:
     """Moves images so that the content at pixel ``p`` lands on ``matrix @ (p, 1)``; bilinear, black outside.
 
@@ -19,6 +19,7 @@ def warp(
         images: source images.
         matrices: one affine map per image, source px to output px.
         size: (height, width) of the output, px.
+        fade: let images fade to black over the outer half of their border pixels; else these are whole.
 
     Raises:
         ValueError: a matrix is singular.
@@ -33,7 +34,9 @@ def warp(
     source = along_x[:, :, None, :] + along_y[:, :, :, None]
     scale = torch.tensor([2 / width, 2 / height], dtype=images.dtype, device=images.device)
     grid = (source + 0.5).permute(0, 2, 3, 1) * scale - 1
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    padding = "zeros" if fade else "border"
+    warped = F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+    return warped if fade else warped * (grid.abs() <= 1).all(-1)[:, None]
 
 
 def centred_similarity(size: tuple[int, int], *, angle: float, scale: float) -> Float[Tensor, "2 3"]:

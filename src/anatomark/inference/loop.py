@@ -18,6 +18,7 @@ from anatomark.data.media import Media, find_media, name_media, open_media
 from anatomark.data.original import WayBack
 from anatomark.evaluators.localisation_rules import BoxRules
 from anatomark.inference.findings import Finding, FindingReader
+from anatomark.inference.folding import fold_batch_norms
 from anatomark.inference.output import Layout, open_output
 from anatomark.inference.samples import Frame, SampleMaker
 from anatomark.instantiation import instantiate, trainer_errors
@@ -49,7 +50,7 @@ class Predictor:
     """A run's model with all that its configuration says about frames.
 
     Args:
-        model: the model with its weights.
+        model: the model with its weights; it is put into evaluation mode and its batch norms are folded.
         cfg: configuration of the run.
 
     Raises:
@@ -67,7 +68,8 @@ class Predictor:
         self.classes = tuple(cfg.data.get("classes") or ())
         self.network_seconds = 0.0
         self._device = fabric.device
-        self._model = fabric.setup_module(model.eval())
+        fold_batch_norms(model.eval())
+        self._model = fabric.setup_module(model)
         self._model.mark_forward_method("predict")
         boxes = _settings(cfg, "localisation")
         self._read = FindingReader(

@@ -161,6 +161,8 @@ def _number(value: float | None) -> str:
 
 
 def _open_table(path: Path, columns: Sequence[str], stack: ExitStack) -> Any:
-    table = csv.writer(stack.enter_context(path.open("w", newline="", encoding="utf-8")), lineterminator="\n")
+    # File names that are not UTF-8 are written byte for byte, so that they can be found again.
+    file = stack.enter_context(path.open("w", newline="", encoding="utf-8", errors="surrogateescape"))
+    table = csv.writer(file, lineterminator="\n")
     table.writerow(columns)
     return table

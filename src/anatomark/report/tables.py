@@ -102,10 +102,8 @@ def _format(value: str | float, published: bool, decimals: int, number: bool) ->
     if isinstance(value, str):
         href = value.href if isinstance(value, Link) else ""
         return Cell(text=value, number=number, published=published, href=href)
-    if isinstance(value, int):
+    if isinstance(value, int) or published:
         text = str(value)
-    elif published:
-        text = f"{value:g}"
     elif 0 < abs(value) < 0.5 * 10**-decimals:
         text = f"{value:.2g}"  # not "0.00" for a number that is not zero
     else:
