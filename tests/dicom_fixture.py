@@ -10,8 +10,13 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"  # multi-frame
 
 
-def write_dicom(path: Path, pixels: np.ndarray | None, *, rle: bool = False, **attributes: Any) -> Path:
-    """Writes frames ``(n h w)`` in grey or ``(n h w 3)`` in colour; None writes a file without pixel data."""
+def write_dicom(
+    path: Path, pixels: np.ndarray | None, *, rle: bool = False, without: tuple[str, ...] = (), **attributes: Any
+) -> Path:
+    """Writes frames ``(n h w)`` in grey or ``(n h w 3)`` in colour; None writes a file without pixel data.
+
+    ``without`` names attributes to leave out; ``attributes`` overwrite others.
+    """
     dicom = Dataset()
     dicom.file_meta = FileMetaDataset()
     dicom.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -29,6 +34,8 @@ def write_dicom(path: Path, pixels: np.ndarray | None, *, rle: bool = False, **a
         dicom.PixelData = pixels.tobytes()
     for name, value in attributes.items():
         setattr(dicom, name, value)
+    for name in without:
+        delattr(dicom, name)
     if rle:
         dicom.compress(RLELossless)
     dicom.save_as(path, enforce_file_format=True)

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
+import numpy as np
+
 from anatomark.data.pixels import Pixels
 from anatomark.types import AnatomarkError
 
@@ -14,7 +16,7 @@ _CODEC, _OPTIONS = "libx264", {"crf": "18", "preset": "veryfast"}
 
 
 class VideoFile:
-    """The picture track of a video, with the frames that an edit list hides from players.
+    """The picture track of a video, upright, with the frames that an edit list hides from players.
 
     Args:
         path: the file.
@@ -40,34 +42,35 @@ class VideoFile:
         Raises:
             AnatomarkError: a frame is damaged, the file holds fewer than it says, or they change their size.
         """
-        number, size = 0, None
+        number, n_counted, size = 0, 0, None
         with self._opened() as container:
-            decoded = container.decode(video=0)
-            while (frame := self._next(decoded, number)) is not None:
+            decoded = _decode(container)
+            while (found := self._next(decoded, number)) is not None:
+                frame, n_counted = found
                 if size not in (None, (frame.width, frame.height)):
                     raise AnatomarkError(
                         f"{self.path}, frame {number} is {frame.width} x {frame.height} px and those before are"
                         f" {size[0]} x {size[1]}; split the video there"
                     )
                 size = (frame.width, frame.height)
-                yield frame.to_ndarray(format="rgb24")
+                yield _upright(frame)
                 number += 1
-        if number < self.n_frames:
+        if max(number, n_counted) < self.n_frames:
             raise AnatomarkError(
                 f"{self.path} ends before frame {number} of {self.n_frames}, counted from 0; copy the video again, or"
                 " convert what there is to a new file"
             )
 
-    def _next(self, decoded: Iterator[Any], number: int) -> Any:
-        """The next frame; None behind the last."""
+    def _next(self, decoded: Iterator[tuple[Any, int]], number: int) -> tuple[Any, int] | None:
+        """The next of :func:`_decode`; None behind the last."""
         error_of = _require_av(self.path).error.FFmpegError
         try:
-            frame = next(decoded, None)
+            found = next(decoded, None)
         except error_of as error:
             raise self._damaged(number) from error
-        if frame is not None and frame.is_corrupt:
+        if found is not None and found[0].is_corrupt:
             raise self._damaged(number)
-        return frame
+        return found
 
     def _damaged(self, number: int) -> AnatomarkError:
         return AnatomarkError(
@@ -119,6 +122,26 @@ class VideoWriter:
     def write(self, pixels: Pixels) -> None:
         """Adds a frame, RGB."""
         self._container.mux(self._stream.encode(self._av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+
+
+def _decode(container: Any) -> Iterator[tuple[Any, int]]:
+    """Each frame, with how many of those that an AVI file counts have been read so far; 0 for other files.
+
+    An AVI file counts the frames that its recorder dropped, of which it keeps empty chunks that give no packet. The
+    decoding time of a packet is the number of its chunk.
+    """
+    is_avi, n_counted = container.format.name == "avi", 0
+    for packet in container.demux(video=0):
+        if is_avi and packet.dts is not None:
+            n_counted = packet.dts + 1
+        for frame in packet.decode():
+            yield frame, n_counted
+
+
+def _upright(frame: Any) -> Pixels:
+    """The pixels of a frame, turned by the angle of its display matrix, to the nearest quarter turn."""
+    counter_clockwise_degrees: int = frame.rotation  # without the mirroring that a matrix may hold, too
+    return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(counter_clockwise_degrees / 90)))
 
 
 def _require_av(path: Path) -> ModuleType:
