@@ -1,5 +1,6 @@
 """Folded batch norms: the same outputs with fewer layers."""
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
@@ -16,9 +17,10 @@ def norms(net: nn.Module) -> list[nn.BatchNorm2d]:
     return [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-def used(net: nn.Module) -> nn.Module:
+def used(make: Callable[[], nn.Module]) -> nn.Module:
     """A network in evaluation mode whose batch norms do something, each channel something else."""
     torch.manual_seed(0)
+    net = make()
     for norm in norms(net):
         for tensor, low, high in (
             (norm.running_mean, -0.3, 0.3),
@@ -32,16 +34,16 @@ def used(net: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("net", "left"),
+    ("make", "left"),
     [
-        pytest.param(Generator(trunk=SonoNetTrunk(n_blocks=3), attention_stride=8), 0, id="M-SEN"),
-        pytest.param(SonoNet(n_classes=3), 0, id="SonoNet"),
-        pytest.param(ResNet(depth=18), 17, id="ResNet"),  # only its three shortcuts are Sequentials
+        pytest.param(lambda: Generator(trunk=SonoNetTrunk(n_blocks=3), attention_stride=8), 0, id="M-SEN"),
+        pytest.param(lambda: SonoNet(n_classes=3), 0, id="SonoNet"),
+        pytest.param(lambda: ResNet(depth=18), 17, id="ResNet"),  # only its three shortcuts are Sequentials
     ],
 )
 @torch.inference_mode()
-def test_the_same_outputs_with_fewer_norms(net: nn.Module, left: int) -> None:
-    net = used(net)
+def test_the_same_outputs_with_fewer_norms(make: Callable[[], nn.Module], left: int) -> None:
+    net = used(make)
     folded = deepcopy(net)
     fold_batch_norms(folded)
     assert len(norms(folded)) == left < len(norms(net))
@@ -49,13 +51,13 @@ def test_the_same_outputs_with_fewer_norms(net: nn.Module, left: int) -> None:
     expected, found = net(image), folded(image)
     pairs = [(expected, found)] if isinstance(expected, Tensor) else list(zip(expected, found, strict=True))
     for one, other in pairs:
-        assert one.std() > 1e-3
+        assert one.std() > 1e-2 * one.abs().mean()
         torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5 * float(one.abs().max()))
 
 
 @torch.inference_mode()
 def test_norms_after_anything_else_stay() -> None:
-    net = used(nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.BatchNorm2d(2)))
+    net = used(lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 2, 3), nn.ReLU(), nn.BatchNorm2d(2)))
     image = torch.rand(1, 1, 8, 8)
     expected = net(image)
     fold_batch_norms(net)
