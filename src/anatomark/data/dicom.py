@@ -93,7 +93,7 @@ class DicomFile:
 
         It inverts the stored value, from the darkest to the brightest that its bits hold, and rescales that.
         """
-        darkest_plus_brightest = -1 if self._first(_IS_SIGNED) else 2 ** self._first(_BITS_STORED) - 1
+        darkest_plus_brightest = -1 if self._first(_IS_SIGNED, default=0) else 2 ** self._first(_BITS_STORED) - 1
         return self._first(_SLOPE, default=1) * darkest_plus_brightest + 2 * self._first(_INTERCEPT, default=0)
 
     def _first(self, key: str, *, default: float = math.nan) -> float:
